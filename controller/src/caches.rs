@@ -1,0 +1,616 @@
+//! What the watches have shown so far: plain data, indexed the way decisions ask for it.
+//!
+//! One lock guards everything, and nobody awaits while holding it: a decision sees one moment.
+
+mod crd;
+mod cron_jobs;
+mod memory;
+mod own_writes;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arcane_common::{
+    identity::{GroupKind, ObjectName, StreamKey, Uid},
+    stream::CompiledSchemas,
+};
+use arcane_process::namespaces::Scope;
+use kube::{core::ApiResource, runtime::watcher::Event};
+
+pub use crd::{CrdFacts, OURS};
+pub use memory::{RefusedJob, StreamMemory};
+pub use own_writes::{OwnWrites, Watched};
+pub use table::{Change, Table};
+
+use cron_jobs::Labelled;
+
+use crate::{
+    facts::{
+        AdmissionFacts, ClassFacts, CronJobFacts, JobFacts, JobState, Owner, RequestFacts, StreamFacts, TemplateFacts,
+    },
+    key::Key,
+    rolling_update::Roll,
+};
+
+/// The streams of one kind, and how their watch is doing.
+#[derive(Debug)]
+pub struct KindOfStream {
+    /// Where the API server serves them.
+    pub resource: ApiResource,
+    /// The streams.
+    pub streams: Table<ObjectName, StreamFacts>,
+    /// Why watches don't work, in the API server's words.
+    pub troubles: BTreeMap<Scope, WatchTrouble>,
+    /// What the API server said when a status was refused, if that happened.
+    pub status_refused: Option<String>,
+}
+
+/// Why a watch doesn't work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchTrouble {
+    /// Whether a right is missing.
+    pub forbidden: bool,
+    /// The words.
+    pub message: String,
+}
+
+/// Everything seen.
+#[derive(Debug, Default)]
+pub struct Caches {
+    /// StreamClasses by name.
+    pub classes: Table<String, ClassFacts>,
+    /// Templates.
+    pub templates: Table<ObjectName, TemplateFacts>,
+    /// BackfillRequests.
+    pub requests: Table<ObjectName, RequestFacts>,
+    /// Jobs that carry a stream's label.
+    pub jobs: Table<ObjectName, JobFacts>,
+    /// CronJobs that carry a stream's label.
+    pub cron_jobs: Table<ObjectName, CronJobFacts>,
+    /// CustomResourceDefinitions by name.
+    pub crds: Table<String, CrdFacts>,
+    /// Streams by kind.
+    pub kinds: HashMap<GroupKind, KindOfStream>,
+    /// What the registration of the webhook shows to it; `None` before it was looked at, and where nobody asked for it.
+    pub admission: Option<AdmissionFacts>,
+    /// The schemas of the classes.
+    pub schemas: CompiledSchemas,
+    /// Rolling updates by class.
+    pub rolls: HashMap<String, Roll>,
+    /// Own writes that no watch has shown yet.
+    pub own_writes: OwnWrites,
+    requests_by_stream: HashMap<ObjectName, BTreeSet<ObjectName>>,
+    jobs_by_stream: HashMap<StreamKey, BTreeSet<ObjectName>>,
+    cron_jobs_by_stream: HashMap<StreamKey, BTreeSet<ObjectName>>,
+    runs_by_label: HashMap<Labelled, BTreeSet<ObjectName>>,
+    streams_by_template: HashMap<ObjectName, BTreeSet<StreamKey>>,
+    memory: HashMap<StreamKey, StreamMemory>,
+    counted: HashMap<String, Instant>,
+    scopes: usize,
+}
+
+impl Caches {
+    /// Caches that so many watches per kind fill, where kinds are in namespaces.
+    pub fn of_scopes(scopes: usize) -> Self {
+        Self {
+            templates: Table::of_scopes(scopes),
+            requests: Table::of_scopes(scopes),
+            jobs: Table::of_scopes(scopes),
+            cron_jobs: Table::of_scopes(scopes),
+            scopes,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the first lists of everything but the streams are complete.
+    pub fn are_synced(&self) -> bool {
+        self.classes.is_synced()
+            && self.templates.is_synced()
+            && self.requests.is_synced()
+            && self.jobs.is_synced()
+            && self.cron_jobs.is_synced()
+            && self.crds.is_synced()
+    }
+
+    /// A stream.
+    pub fn stream(&self, key: &StreamKey) -> Option<&Arc<StreamFacts>> {
+        self.kinds.get(&key.kind)?.streams.get(&key.name)
+    }
+
+    /// Requests whose `streamId` names a stream of this namespace and name.
+    pub fn requests_of(&self, name: &ObjectName) -> impl Iterator<Item = &Arc<RequestFacts>> {
+        self.requests_by_stream.get(name).into_iter().flatten().filter_map(|request| self.requests.get(request))
+    }
+
+    /// Jobs that a stream of this kind and name controls.
+    pub fn jobs_of(&self, key: &StreamKey) -> impl Iterator<Item = &Arc<JobFacts>> {
+        self.jobs_by_stream.get(key).into_iter().flatten().filter_map(|job| self.jobs.get(job))
+    }
+
+    /// Classes that register a kind and are not being deleted.
+    pub fn classes_of<'a>(&'a self, kind: &'a GroupKind) -> impl Iterator<Item = &'a Arc<ClassFacts>> {
+        self.classes.values().filter(move |class| !class.deleting && class.kind() == *kind)
+    }
+
+    /// Streams of any kind with this namespace and name.
+    pub fn streams_named<'a>(&'a self, name: &'a ObjectName) -> impl Iterator<Item = StreamKey> + 'a {
+        self.kinds
+            .iter()
+            .filter(|(_, kind)| kind.streams.get(name).is_some())
+            .map(|(kind, _)| StreamKey { kind: kind.clone(), name: name.clone() })
+    }
+
+    /// The stream that controls the Job of this UID, if the Job is known.
+    pub fn stream_of_job(&self, uid: &Uid) -> Option<StreamKey> {
+        let job = self.jobs.values().find(|job| job.uid == *uid)?;
+        if job.is_run() { self.stream_of_run(job) } else { stream_of(job) }
+    }
+
+    /// What is remembered of a stream; nothing of an earlier one of its name.
+    pub fn memory_of(&mut self, key: &StreamKey, uid: &Uid) -> &mut StreamMemory {
+        let memory = self.memory.entry(key.clone()).or_insert_with(|| StreamMemory::of(uid.clone()));
+        if memory.uid != *uid {
+            *memory = StreamMemory::of(uid.clone());
+        }
+        memory
+    }
+
+    /// How long the numbers of a class's streams have to wait; with none, they count as written now.
+    pub fn wait_before_counting(&mut self, class: &str, now: Instant, every: Duration) -> Option<Duration> {
+        let left = self.counted.get(class).and_then(|last| every.checked_sub(now.saturating_duration_since(*last)));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return Some(left);
+        }
+        self.counted.insert(class.to_owned(), now);
+        None
+    }
+
+    /// Notes a write of ours, unless its watch has shown it already.
+    pub fn note_own_write(&mut self, watched: Watched, uid: Uid, resource_version: &str, key: &Key) {
+        self.own_writes.note(watched, uid.clone(), resource_version, key.clone());
+        // The watch may have been quicker than the answer.
+        let shown = match (watched, key) {
+            (Watched::Class, _) => self.classes.values().find(|it| it.uid == uid).map(|it| it.resource_version.clone()),
+            (Watched::Template, Key::Template(name)) => self.templates.get(name).map(|it| it.resource_version.clone()),
+            (Watched::Stream, Key::Stream(key)) => self.stream(key).map(|it| it.resource_version.clone()),
+            (Watched::Request, Key::Stream(key)) => {
+                self.requests_of(&key.name).find(|it| it.uid == uid).map(|it| it.resource_version.clone())
+            }
+            (Watched::Request, Key::Request(name)) => self.requests.get(name).map(|it| it.resource_version.clone()),
+            (Watched::Job, Key::Stream(key)) => {
+                let mut jobs = self.jobs_of(key).chain(self.runs_of(key));
+                jobs.find(|it| it.uid == uid).map(|it| it.resource_version.clone())
+            }
+            (Watched::CronJob, Key::Stream(key)) => {
+                self.cron_jobs_of(key).find(|it| it.uid == uid).map(|it| it.resource_version.clone())
+            }
+            _ => None,
+        };
+        if let Some(version) = shown {
+            self.own_writes.seen(&uid, &version);
+        }
+    }
+
+    /// Takes in the webhook's registration, as it is now.
+    pub fn on_admission(&mut self, admission: AdmissionFacts) -> Vec<Key> {
+        if self.admission.as_ref() == Some(&admission) {
+            return Vec::new();
+        }
+        self.admission = Some(admission);
+        self.classes.values().map(|class| Key::Class(class.name.clone())).collect()
+    }
+
+    /// Takes in what the watch of classes shows.
+    pub fn on_class(&mut self, event: Event<(String, ClassFacts)>) -> Vec<Key> {
+        let listing = matches!(event, Event::Init);
+        let changes = self.classes.on(&Scope::All, event);
+        if listing {
+            self.own_writes.listing_starts(Watched::Class, &Scope::All);
+        }
+        let mut keys = Vec::new();
+        for change in changes {
+            self.own_writes_on(&change, |class| (&class.uid, &class.resource_version));
+            let sides = [change.before.as_deref(), change.after.as_deref()];
+            let relevant =
+                |class: &ClassFacts| (class.spec.clone(), class.is_default, class.deleting, class.uid.clone());
+            let matters = sides[0].map(relevant) != sides[1].map(relevant);
+            for class in sides.into_iter().flatten() {
+                keys.push(Key::Class(class.name.clone()));
+                if matters {
+                    let kind = class.kind();
+                    keys.extend(self.classes_of(&kind).map(|class| Key::Class(class.name.clone())));
+                    keys.extend(self.streams_of(&kind));
+                    let requests = self.requests.values().filter(|request| request.class == class.name);
+                    keys.extend(requests.map(|request| Key::Request(request.name.clone())));
+                }
+            }
+        }
+        if self.classes.has_just_listed() {
+            let classes = &self.classes;
+            self.own_writes
+                .listing_done(Watched::Class, &Scope::All, |uid, _| classes.values().any(|class| class.uid == *uid));
+        }
+        keys
+    }
+
+    /// Takes in what the watch of templates shows.
+    pub fn on_template(&mut self, scope: &Scope, event: Event<(ObjectName, TemplateFacts)>) -> Vec<Key> {
+        if matches!(event, Event::Init) {
+            self.own_writes.listing_starts(Watched::Template, scope);
+        }
+        let mut keys = Vec::new();
+        for change in self.templates.on(scope, event) {
+            self.own_writes_on(&change, |template| (&template.uid, &template.resource_version));
+            let Some(template) = change.after.as_ref().or(change.before.as_ref()) else { continue };
+            keys.push(Key::Template(template.name.clone()));
+            let streams = self.streams_by_template.get(&template.name).into_iter().flatten();
+            let kinds: BTreeSet<&GroupKind> = streams.clone().map(|stream| &stream.kind).collect();
+            keys.extend(kinds.into_iter().flat_map(|kind| self.rolling_classes_of(kind)));
+            keys.extend(streams.map(|stream| Key::Stream(stream.clone())));
+        }
+        if self.templates.has_just_listed() {
+            let templates = &self.templates;
+            self.own_writes
+                .listing_done(Watched::Template, scope, |uid, _| templates.values().any(|seen| seen.uid == *uid));
+        }
+        keys
+    }
+
+    /// Takes in what the watch of requests shows.
+    pub fn on_request(&mut self, scope: &Scope, event: Event<(ObjectName, RequestFacts)>) -> Vec<Key> {
+        if matches!(event, Event::Init) {
+            self.own_writes.listing_starts(Watched::Request, scope);
+        }
+        let mut keys = Vec::new();
+        for change in self.requests.on(scope, event) {
+            self.own_writes_on(&change, |request| (&request.uid, &request.resource_version));
+            if let Some(before) = &change.before {
+                unindex(&mut self.requests_by_stream, &before.stream_name(), &before.name);
+            }
+            if let Some(after) = &change.after {
+                self.requests_by_stream.entry(after.stream_name()).or_default().insert(after.name.clone());
+                keys.push(Key::Request(after.name.clone()));
+            }
+            for request in change.before.iter().chain(&change.after) {
+                keys.extend(self.streams_named(&request.stream_name()).map(Key::Stream));
+            }
+        }
+        if self.requests.has_just_listed() {
+            let requests = &self.requests;
+            self.own_writes
+                .listing_done(Watched::Request, scope, |uid, _| requests.values().any(|seen| seen.uid == *uid));
+        }
+        keys
+    }
+
+    /// Takes in what the watch of Jobs shows.
+    pub fn on_job(&mut self, scope: &Scope, event: Event<(ObjectName, JobFacts)>) -> Vec<Key> {
+        if matches!(event, Event::Init) {
+            self.own_writes.listing_starts(Watched::Job, scope);
+        }
+        let mut keys = Vec::new();
+        for change in self.jobs.on(scope, event) {
+            self.own_writes_on(&change, |job| (&job.uid, &job.resource_version));
+            if let Some(before) = &change.before {
+                if let Some(stream) = stream_of(before) {
+                    unindex(&mut self.jobs_by_stream, &stream, &before.name);
+                }
+                self.index_run(before, false);
+                if change.after.as_ref().is_none_or(|after| after.uid != before.uid) {
+                    self.job_is_gone(before);
+                }
+            }
+            if let Some(after) = &change.after {
+                self.index_run(after, true);
+                if let Some(stream) = stream_of(after) {
+                    self.jobs_by_stream.entry(stream).or_default().insert(after.name.clone());
+                }
+            }
+            if change.before.as_deref().map(seen_by_rolls) != change.after.as_deref().map(seen_by_rolls) {
+                let stream = change.before.iter().chain(&change.after).find_map(|job| stream_of(job));
+                keys.extend(
+                    stream.into_iter().flat_map(|stream| self.rolling_classes_of(&stream.kind).collect::<Vec<_>>()),
+                );
+            }
+            for job in change.before.iter().chain(&change.after) {
+                keys.extend(stream_of(job).map(Key::Stream));
+                keys.extend(self.streams_labelled(job).map(Key::Stream));
+            }
+        }
+        if self.jobs.has_just_listed() {
+            let jobs = &self.jobs;
+            self.own_writes.listing_done(Watched::Job, scope, |uid, _| jobs.values().any(|seen| seen.uid == *uid));
+        }
+        keys
+    }
+
+    /// Takes in what the watch of CustomResourceDefinitions shows.
+    pub fn on_crd(&mut self, event: Event<(String, CrdFacts)>) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for change in self.crds.on(&Scope::All, event) {
+            let Some(crd) = change.after.as_ref().or(change.before.as_ref()) else { continue };
+            for entry in self.kinds.values_mut() {
+                if format!("{}.{}", entry.resource.plural, entry.resource.group) == crd.name {
+                    // Another schema may take what this one refused.
+                    entry.status_refused = None;
+                }
+            }
+            let classes = self.classes.values().filter(|class| class.crd_name() == crd.name);
+            keys.extend(classes.map(|class| Key::Class(class.name.clone())));
+        }
+        keys
+    }
+
+    /// Takes in what the watch of one kind of stream shows.
+    pub fn on_stream(&mut self, kind: &GroupKind, scope: &Scope, event: Event<(ObjectName, StreamFacts)>) -> Vec<Key> {
+        if matches!(event, Event::Init) {
+            self.own_writes.listing_starts(Watched::Stream, scope);
+        }
+        let Some(entry) = self.kinds.get_mut(kind) else { return Vec::new() };
+        let changes = entry.streams.on(scope, event);
+        let has_just_listed = entry.streams.has_just_listed();
+        let mut keys = Vec::new();
+        for change in changes {
+            self.own_writes_on(&change, |stream| (&stream.uid, &stream.resource_version));
+            keys.extend(self.stream_changed(&change));
+        }
+        if has_just_listed {
+            let names: Vec<String> = self.classes_of(kind).map(|class| class.name.clone()).collect();
+            keys.extend(names.into_iter().map(Key::Class));
+            if let Some(entry) = self.kinds.get_mut(kind) {
+                entry.troubles.remove(scope);
+                let streams = &entry.streams;
+                let of_kind: HashSet<&Uid> = streams.values().map(|stream| &stream.uid).collect();
+                // Streams of other kinds have lists of their own.
+                self.own_writes.listing_done(Watched::Stream, scope, |uid, key| {
+                    of_kind.contains(uid) || !matches!(key, Key::Stream(stream) if stream.kind == *kind)
+                });
+            }
+        }
+        keys
+    }
+
+    /// Begins to know a kind of stream.
+    pub fn add_kind(&mut self, kind: GroupKind, resource: ApiResource) {
+        let streams = Table::of_scopes(self.scopes.max(1));
+        self.kinds.insert(kind, KindOfStream { resource, streams, troubles: BTreeMap::new(), status_refused: None });
+    }
+
+    /// Forgets a kind of stream. Its Jobs are left as they are.
+    pub fn remove_kind(&mut self, kind: &GroupKind) {
+        let Some(entry) = self.kinds.remove(kind) else { return };
+        for stream in entry.streams.values() {
+            self.index_templates(stream, false);
+            self.memory.remove(&stream.key);
+        }
+    }
+
+    /// Numbers of a class's streams by phase.
+    pub fn streams_by_phase<'a>(
+        &self,
+        kind: &GroupKind,
+        belongs: impl Fn(&StreamFacts) -> bool + 'a,
+    ) -> BTreeMap<String, i64> {
+        let mut numbers = BTreeMap::new();
+        let streams = self.kinds.get(kind).into_iter().flat_map(|kind| kind.streams.values());
+        for stream in streams.filter(|stream| belongs(stream)) {
+            if let Some(phase) = stream.recorded.phase {
+                *numbers.entry(phase.to_string()).or_insert(0) += 1;
+            }
+        }
+        numbers
+    }
+
+    /// The keys of all streams of a kind.
+    pub fn streams_of(&self, kind: &GroupKind) -> Vec<Key> {
+        let streams = self.kinds.get(kind).into_iter().flat_map(|kind| kind.streams.values());
+        streams.map(|stream| Key::Stream(stream.key.clone())).collect()
+    }
+
+    fn stream_changed(&mut self, change: &Change<StreamFacts>) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if let Some(before) = &change.before {
+            self.index_templates(before, false);
+        }
+        match (&change.before, &change.after) {
+            (before, Some(after)) => {
+                self.index_templates(after, true);
+                keys.push(Key::Stream(after.key.clone()));
+                let phase = |stream: &Arc<StreamFacts>| stream.recorded.phase;
+                let seen_by_rolls = |stream: &Arc<StreamFacts>| {
+                    let stream = Arc::clone(stream);
+                    (stream.generation, stream.deleting, stream.class_label.clone(), stream.failure_note.clone())
+                };
+                if before.as_ref().map(seen_by_rolls) != Some(seen_by_rolls(after)) {
+                    keys.extend(self.rolling_classes_of(&after.key.kind));
+                }
+                if before.as_ref().map(phase) != Some(phase(after)) {
+                    keys.extend(self.classes_of(&after.key.kind).map(|class| Key::Class(class.name.clone())));
+                }
+            }
+            (Some(before), None) => {
+                self.memory.remove(&before.key);
+                keys.extend(self.requests_of(&before.key.name).map(|request| Key::Request(request.name.clone())));
+                keys.extend(self.classes_of(&before.key.kind).map(|class| Key::Class(class.name.clone())));
+            }
+            (None, None) => {}
+        }
+        keys
+    }
+
+    /// Classes of a kind that replace running Jobs when their template changes.
+    fn rolling_classes_of<'a>(&'a self, kind: &'a GroupKind) -> impl Iterator<Item = Key> + 'a {
+        let classes = self.classes_of(kind).filter(|class| class.spec.max_unavailable(0).is_some());
+        classes.map(|class| Key::Class(class.name.clone()))
+    }
+
+    fn index_templates(&mut self, stream: &StreamFacts, insert: bool) {
+        for template in &stream.templates {
+            if insert {
+                self.streams_by_template.entry(template.clone()).or_default().insert(stream.key.clone());
+            } else {
+                unindex(&mut self.streams_by_template, template, &stream.key);
+            }
+        }
+    }
+
+    /// A Job that goes while it is unfinished may leave a pod, even if it was deleted in foreground: the garbage
+    /// collector waits only for the pods that it has seen by then.
+    fn job_is_gone(&mut self, job: &JobFacts) {
+        if job.is_run() {
+            self.run_is_gone(job);
+            return;
+        }
+        let (Some(stream), Some(owner)) = (stream_of(job), &job.owner) else { return };
+        let memory = self.memory.get_mut(&stream).filter(|memory| memory.uid == owner.uid);
+        if let Some(memory) = memory
+            && job.is_unfinished()
+        {
+            memory.pods_clear = false;
+        }
+    }
+
+    fn own_writes_on<T>(&mut self, change: &Change<T>, of: impl Fn(&T) -> (&Uid, &String)) {
+        if let Some(after) = change.after.as_deref() {
+            let (uid, resource_version) = of(after);
+            self.own_writes.seen(uid, resource_version);
+        }
+        if let Some(before) = change.before.as_deref() {
+            let (uid, _) = of(before);
+            let same = change.after.as_deref().is_some_and(|after| of(after).0 == uid);
+            if !same {
+                self.own_writes.gone(uid);
+            }
+        }
+    }
+}
+
+/// What rolling updates read of a Job.
+fn seen_by_rolls(job: &JobFacts) -> (&Uid, bool, bool, &JobState, Option<&String>) {
+    (&job.uid, job.ready, job.deleting_since.is_some(), &job.state, job.template_hash.as_ref())
+}
+
+/// The stream that controls a Job, as its owner reference names it. A run is controlled by its CronJob.
+pub fn stream_of(job: &JobFacts) -> Option<StreamKey> {
+    if job.is_run() { None } else { owned_by(&job.name, job.owner.as_ref()) }
+}
+
+fn owned_by(object: &ObjectName, owner: Option<&Owner>) -> Option<StreamKey> {
+    let owner = owner?;
+    Some(StreamKey { kind: owner.kind.clone(), name: ObjectName::new(&object.namespace, &owner.name) })
+}
+
+fn unindex<K: std::hash::Hash + Eq, V: Ord>(index: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(values) = index.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+/// How long an own write may stay unseen before it is no longer waited for.
+pub const UNSEEN_LIMIT: Duration = Duration::from_secs(10);
+
+impl Caches {
+    /// How long a decision has to wait until the watches show what was written before.
+    pub fn wait_for_own_writes(&mut self, key: &Key, now: Instant) -> Option<Duration> {
+        let since = self.own_writes.oldest_unseen(key)?;
+        let left = UNSEEN_LIMIT.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero());
+        if left.is_none() {
+            // The watch is ill, or the object came and went unseen. Nothing is known for certain of the pods.
+            tracing::warn!(%key, "own writes were not seen in time");
+            self.own_writes.give_up(key);
+            if let Key::Stream(stream) = key
+                && let Some(memory) = self.memory.get_mut(stream)
+            {
+                memory.pods_clear = false;
+            }
+        }
+        left
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use kube::core::DynamicObject;
+    use rstest::rstest;
+
+    use super::*;
+
+    pub(crate) fn kind() -> GroupKind {
+        GroupKind::new("acme.io", "Order")
+    }
+
+    pub(crate) fn key() -> StreamKey {
+        StreamKey { kind: kind(), name: ObjectName::new("ns", "orders") }
+    }
+
+    pub(crate) fn job(state: JobState) -> JobFacts {
+        JobFacts {
+            name: ObjectName::new("ns", "orders"),
+            uid: Uid::new("job"),
+            resource_version: "1".into(),
+            owner: Some(Owner { kind: kind(), name: "orders".into(), uid: Uid::new("stream") }),
+            labelled: None,
+            backfilling: false,
+            request_uid: None,
+            backfill_id: None,
+            configuration_hash: None,
+            stream_generation: Some(1),
+            class: None,
+            template_hash: None,
+            restarted_at: None,
+            noted_ttl: None,
+            ttl: None,
+            ready: false,
+            suspended: false,
+            state,
+            deleting_since: None,
+            created: None,
+        }
+    }
+
+    #[rstest]
+    #[case(JobState::Unfinished, false)]
+    #[case(JobState::Succeeded { started: None, finished: None }, true)]
+    fn a_job_that_goes_while_it_is_unfinished_may_leave_pods(#[case] state: JobState, #[case] clear: bool) {
+        let mut caches = Caches::default();
+        caches.memory_of(&key(), &Uid::new("stream")).pods_clear = true;
+        let job = job(state);
+        caches.on_job(&Scope::All, Event::Apply((job.name.clone(), job.clone())));
+        caches.on_job(&Scope::All, Event::Delete((job.name.clone(), job)));
+        assert_eq!(caches.memory_of(&key(), &Uid::new("stream")).pods_clear, clear);
+    }
+
+    #[test]
+    fn a_template_wakes_the_streams_that_refer_to_it() {
+        let resource = ApiResource {
+            group: "acme.io".into(),
+            version: "v1".into(),
+            api_version: "acme.io/v1".into(),
+            kind: "Order".into(),
+            plural: "orders".into(),
+        };
+        let mut caches = Caches::default();
+        caches.add_kind(kind(), resource.clone());
+        let spec = serde_json::json!({"spec": {"jobTemplateRef": {"name": "t", "namespace": "other"}}});
+        let stream = StreamFacts::of(&kind(), &DynamicObject::new("orders", &resource).within("ns").data(spec));
+        caches.on_stream(&kind(), &Scope::All, Event::Apply((stream.key.name.clone(), stream)));
+        let template = TemplateFacts {
+            name: ObjectName::new("other", "t"),
+            uid: Uid::new("template"),
+            resource_version: "1".into(),
+            generation: 1,
+            found: arcane_common::references::FoundTemplate { content: Err(Vec::new()), allowed_namespaces: None },
+            recorded: None,
+            deleting: false,
+        };
+        let keys = caches.on_template(&Scope::All, Event::Apply((template.name.clone(), template)));
+        assert!(keys.contains(&Key::Stream(key())), "{keys:?}");
+    }
+}

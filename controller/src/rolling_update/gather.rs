@@ -1,0 +1,152 @@
+//! From the caches to what a class's rolling update sees.
+
+use std::collections::HashMap;
+
+use arcane_common::{
+    field_path::FieldPath,
+    identity::{ObjectName, StreamKey},
+    references::{ClassCandidate, ClassChoice, Found, choose_class, resolve},
+    stream::{Phase, TemplateRef},
+    template::template_hash,
+};
+use jiff::Timestamp;
+
+use super::observed::{Member, Observed, State};
+use crate::{
+    caches::Caches,
+    facts::{ClassFacts, JobFacts, JobState, StreamFacts},
+    stream,
+};
+
+/// What was found.
+pub(super) enum Gathered {
+    /// The class leaves running Jobs alone, or has no streams.
+    NotRolling,
+    /// Its streams aren't listed yet.
+    Incomplete,
+    /// All its streams.
+    All(Observed),
+}
+
+pub(super) fn gather(caches: &mut Caches, class: &str, now: Timestamp) -> Gathered {
+    let Some(class) = caches.classes.get(&class.to_owned()).cloned().filter(|class| !class.deleting) else {
+        return Gathered::NotRolling;
+    };
+    if class.spec.max_unavailable(0).is_none() {
+        return Gathered::NotRolling;
+    }
+    let kind = class.kind();
+    let Some(entry) = caches.kinds.get(&kind) else { return Gathered::NotRolling };
+    if !entry.streams.is_synced() {
+        return Gathered::Incomplete;
+    }
+    let candidates: Vec<ClassCandidate> = caches.classes_of(&kind).map(|class| class.candidate()).collect();
+    let mut targets = Targets { caches, class: &class, hashes: HashMap::new() };
+    let mut members = Vec::new();
+    // Those of which only their own decision knows whether they can run.
+    let mut unsure = Vec::new();
+    for stream in entry.streams.values().filter(|stream| !stream.suspended && !stream.deleting) {
+        let noted = caches.noted_class(&stream.key);
+        let choice = choose_class(stream.class_label.as_deref(), noted.as_deref(), &candidates);
+        if !matches!(choice, ClassChoice::Class(chosen) if chosen.name == class.name) {
+            continue;
+        }
+        let Some(template) = &stream.streaming_template else { continue };
+        let target = targets.of(template, stream);
+        let state = state(caches, &class, stream, target.as_deref());
+        if state == State::Unavailable && matches!(stream.recorded.phase, Some(Phase::Pending | Phase::Failed)) {
+            unsure.push(members.len());
+        }
+        members.push(Member { stream: stream.key.clone(), target, state });
+    }
+    for index in unsure {
+        let Some(member) = members.get_mut(index) else { continue };
+        let gathered = stream::gather::gather(caches, &member.stream, now);
+        if gathered.is_none_or(|gathered| gathered.observed.asked.is_err()) {
+            member.state = State::Apart;
+        }
+    }
+    let max_unavailable = class.spec.max_unavailable(members.len()).unwrap_or(1);
+    Gathered::All(Observed { max_unavailable, members })
+}
+
+/// The hashes of templates: streams share templates.
+struct Targets<'a> {
+    caches: &'a Caches,
+    class: &'a ClassFacts,
+    hashes: HashMap<&'a ObjectName, Option<String>>,
+}
+
+impl<'a> Targets<'a> {
+    fn of(&mut self, name: &'a ObjectName, stream: &StreamFacts) -> Option<String> {
+        let template = self.caches.templates.get(name)?;
+        let reference = TemplateRef { path: FieldPath::root("spec"), target: name.clone() };
+        let content = resolve(&reference, &Found::Present(template.found.clone()), &stream.key.name.namespace).ok()?;
+        let hash = || Some(template_hash(&content, &self.class.spec.secret_refs));
+        self.hashes.entry(name).or_insert_with(hash).clone()
+    }
+}
+
+fn state(caches: &Caches, class: &ClassFacts, stream: &StreamFacts, target: Option<&str>) -> State {
+    let own = |job: &&JobFacts| job.owner.as_ref().is_some_and(|owner| owner.uid == stream.uid);
+    let jobs: Vec<&JobFacts> = caches.jobs_of(&stream.key).map(|job| &**job).filter(own).collect();
+    let phase = stream.recorded.phase;
+    let is_backfilling = jobs.iter().any(|job| job.backfilling && job.is_unfinished());
+    if is_backfilling || matches!(phase, None | Some(Phase::Backfilling)) {
+        return State::Apart;
+    }
+    let streaming = || jobs.iter().filter(|job| !job.backfilling);
+    let in_place = streaming()
+        .filter(|job| job.is_unfinished())
+        .min_by_key(|job| (job.deleting_since.is_some(), job.created, &job.uid));
+    if let Some(job) = in_place {
+        return match (&job.template_hash, target) {
+            _ if job.deleting_since.is_some() => State::Unavailable,
+            // Also if its template is what it was again.
+            _ if has_taken_its_turn(caches, class, &stream.key, job) => State::Taken,
+            (Some(hash), Some(target)) if hash != target => State::Outdated { job: job.uid.clone(), ready: job.ready },
+            _ if job.ready => State::Current,
+            _ => State::Unavailable,
+        };
+    }
+    let last = streaming().filter(|job| job.deleting_since.is_none()).max_by_key(|job| (job.created, &job.uid));
+    if phase == Some(Phase::Failed) {
+        return failed(stream, target);
+    }
+    match last.map(|job| (job, &job.state)) {
+        // The stream hasn't said so yet.
+        Some((job, JobState::Failed { .. })) if phase == Some(Phase::Running) && is_for_this_spec(job, stream) => {
+            match (&job.template_hash, target) {
+                (Some(hash), Some(target)) if hash == target => State::Failed,
+                _ => State::Apart,
+            }
+        }
+        // It waits for its template, as it would without a rolling update.
+        _ if target.is_none() => State::Apart,
+        _ => State::Unavailable,
+    }
+}
+
+/// Whether it is not about to be replaced for another reason.
+fn is_for_this_spec(job: &JobFacts, stream: &StreamFacts) -> bool {
+    let is_of_its_spec = job.configuration_hash.as_ref() == Some(&stream.configuration_hash)
+        || job.stream_generation == Some(stream.generation);
+    is_of_its_spec && job.restarted_at == stream.restarted_at
+}
+
+fn has_taken_its_turn(caches: &Caches, class: &ClassFacts, stream: &StreamKey, job: &JobFacts) -> bool {
+    let turn = caches.rolls.get(&class.name).and_then(|roll| roll.turns.get(stream));
+    turn.is_some_and(|turn| turn.taken && turn.job == job.uid)
+}
+
+fn failed(stream: &StreamFacts, target: Option<&str>) -> State {
+    let Some(note) = stream.failure_note.as_ref().filter(|note| note.request_uid.is_none()) else {
+        return State::Apart;
+    };
+    match target {
+        Some(target) if note.job_template_hash.as_deref() == Some(target) => State::Failed,
+        // By the change of its template it is about to leave `Failed`.
+        Some(target) if note.template_hash.as_deref().is_some_and(|noted| noted != target) => State::Unavailable,
+        _ => State::Apart,
+    }
+}

@@ -1,0 +1,36 @@
+//! A live list of a stream's pods, for the few decisions that need one.
+
+use arcane_common::api::well_known;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+
+use crate::{
+    context::Context,
+    facts::{PodFacts, StreamFacts},
+    writes::WriteError,
+};
+
+/// Lists the pods that carry the stream's labels, but for those of other streams' Jobs.
+///
+/// The labels don't hold the kind's group. A pod whose Job is known to be controlled by a stream of another
+/// group is not of this stream; one whose Job is gone may be.
+pub async fn list(context: &Context, stream: &StreamFacts) -> Result<Vec<PodFacts>, WriteError> {
+    let key = &stream.key;
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.name.namespace);
+    let labels = format!(
+        "{}={},{}={}",
+        well_known::LABEL_STREAM_ID,
+        key.name.name,
+        well_known::LABEL_STREAM_KIND,
+        key.kind.kind
+    );
+    let pods = api
+        .list(&ListParams::default().labels(&labels))
+        .await
+        .map_err(|source| WriteError::Api { what: format!("list the pods of {key}"), source: Box::new(source) })?;
+    let caches = context.caches();
+    let is_foreign = |pod: &PodFacts| {
+        pod.job.as_ref().and_then(|job| caches.stream_of_job(job)).is_some_and(|stream| stream != *key)
+    };
+    Ok(pods.items.iter().map(PodFacts::of).filter(|pod| !is_foreign(pod)).collect())
+}
