@@ -1,0 +1,162 @@
+# Every command that CI runs is here. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+CRATES := arcane-certs arcane-common arcane-controller arcane-process arcane-webhook arcane-tests arcane-e2e arcane-e2e-worker
+binaries := -p arcane-controller -p arcane-webhook -p arcane-tests
+FUZZ_SECONDS ?= 600
+control_plane := sh tests/control-plane/build.sh
+chart_tools := sh tests/chart-tools/build.sh
+
+.PHONY: help
+help: ## What can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: demo
+demo: ## The main job, shown step by step on a real control plane
+	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
+	@$(CARGO) run -q -p arcane-tests --bin demo
+
+.PHONY: test
+test: verify unit control-plane-tests chart ## Everything that CI runs
+
+.PHONY: unit
+unit: ## The tests that need no control plane
+	$(CARGO) test --workspace
+
+.PHONY: control-plane-tests
+control-plane-tests: ## The tests on a real control plane
+	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins && \
+		$(CARGO) test -p arcane-tests --features control-plane --no-run)
+	$(CARGO) test -p arcane-tests --features control-plane --test harness
+	@# These mostly wait for the API server: many at a time, whatever the number of cores.
+	$(CARGO) test -p arcane-tests --features control-plane --test api -- --test-threads=16
+	$(CARGO) test -p arcane-tests --features control-plane --test admission -- --test-threads=16 --skip racing --skip certificates
+	@# Ten and twenty thousand of everything: they would take the time from each other, and from those that count seconds.
+	$(CARGO) test -p arcane-tests --features control-plane --test admission -- --nocapture --test-threads=1 racing certificates
+	$(CARGO) test -p arcane-tests --features control-plane --test plugins -- --test-threads=16
+	@# What the engines do beside one another takes long and is for `make gitops`.
+	$(CARGO) test -p arcane-tests --features control-plane --test gitops -- --nocapture --test-threads=2 health documented by_helm
+	$(CARGO) test -p arcane-tests --features control-plane --test faults -- --nocapture
+
+# Flux's and Argo CD's engines are built from Go modules, once, like helm.
+.PHONY: gitops
+gitops: ## Fifty random folders for each of Flux, Argo CD and Helm, a hundred reconciles; CI runs what is quick of it
+	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
+	ARCANE_GITOPS=50 $(CARGO) test -p arcane-tests --features control-plane --test gitops -- --nocapture --test-threads=1
+
+# helm, helm-unittest, kubeconform, promtool and cert-manager are built from Go modules, once.
+.PHONY: chart
+chart: ## The tests of the chart: helm and others that read it, a release's life on a real control plane
+	@$(chart_tools) >/dev/null
+	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins && \
+		$(CARGO) test -p arcane-tests --features control-plane --test chart --no-run)
+	$(CARGO) test -p arcane-tests --features control-plane --test chart
+
+.PHONY: faults
+faults: ## The whole crash matrix; CI runs a slice of it
+	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
+	ARCANE_FAULTS=all $(CARGO) test -p arcane-tests --features control-plane --test faults -- --nocapture
+
+.PHONY: cluster
+cluster: ## A control plane with a simulated kubelet to try things on; prints its KUBECONFIG
+	@$(call beside_control_plane,$(CARGO) build -p arcane-tests --bin cluster)
+	@$(CARGO) run -q -p arcane-tests --bin cluster
+
+.PHONY: e2e
+e2e: images ## The chart, installed on a real cluster whose pods really run: all of it (SCENES=... for some)
+	$(CARGO) build -p arcane-e2e
+	bash e2e/run.sh target/debug/arcane-e2e $(SCENES)
+
+.PHONY: e2e-ci
+e2e-ci: ## A quick part of it, in about six minutes
+	@$(call beside_control_plane,$(CARGO) build -p arcane-controller -p arcane-webhook -p arcane-e2e -p arcane-e2e-worker)
+	@$(call pack_images,target/debug,target/images-of-debug)
+	ARCANE_E2E_QUICK=true ARCANE_E2E_IMAGES=$(CURDIR)/target/images-of-debug bash e2e/run.sh target/debug/arcane-e2e $(SCENES)
+
+.PHONY: images
+images: ## The images, made here without a container engine: target/images/*.tar
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(triple) \
+		-p arcane-controller -p arcane-webhook -p arcane-e2e-worker
+	@$(call pack_images,target/$(triple)/release,target/images)
+	@ls -l target/images
+
+.PHONY: dockerfiles
+dockerfiles: ## Both images by their Dockerfiles, built and looked at; takes two release builds
+	bash e2e/dockerfiles.sh
+
+.PHONY: sbom
+sbom: ## What is in the binaries, and under which licences: target/sbom (needs cargo-cyclonedx)
+	@command -v cargo-cyclonedx >/dev/null || \
+		{ echo 'cargo-cyclonedx is not installed: cargo install cargo-cyclonedx'; exit 1; }
+	@# It writes beside the manifest of each crate, with this directory in the names of our own.
+	@$(CARGO) cyclonedx -q --format json --target $(triple) --override-filename arcane-sbom
+	@mkdir -p target/sbom; for name in controller webhook; do \
+		sed 's|$(CURDIR)|.|g' $$name/arcane-sbom.json > target/sbom/arcane-$$name.cdx.json; \
+		$(CARGO) tree -p arcane-$$name -e normal --target $(triple) --prefix none --format '{p}: {l}' \
+			| sed 's/ (.*): /: /; s/ (\*)$$//' | sort -u > target/sbom/arcane-$$name.licences.txt; \
+	done; rm -f */arcane-sbom.json */*/arcane-sbom.json
+	@ls -l target/sbom
+
+.PHONY: real-cluster
+real-cluster: ## A shell on a real cluster of one node in namespaces of its own (root)
+	@bash e2e/node/with-cluster.sh $${SHELL:-sh}
+
+.PHONY: generate
+generate: ## Write what is made from the code: the CRDs, the table of the chart's values
+	$(CARGO) run -q -p arcane-common --example crds > charts/arcane-operator/files/crds.yaml
+	$(CARGO) run -q -p arcane-tests --bin chart-readme
+
+.PHONY: record-reviews
+record-reviews: ## Record anew what a real API server sends to a webhook
+	@$(call beside_control_plane,$(CARGO) build -p arcane-tests --bin record-reviews)
+	$(CARGO) run -q -p arcane-tests --bin record-reviews
+
+# libFuzzer's coverage needs no nightly, but cargo-fuzz asks for it unless it is told otherwise; nor is there anything
+# unsafe here for a sanitizer to find.
+.PHONY: fuzz
+fuzz: ## Ten minutes of made-up reviews (FUZZ_SECONDS); needs cargo-fuzz: cargo install cargo-fuzz
+	cd webhook && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none reviews -- \
+		-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10
+
+.PHONY: verify
+verify: format clippy alone deny ## Formatting, lints, each crate alone, licences
+
+.PHONY: format
+format:
+	$(CARGO) fmt --all --check || { echo 'not formatted: run "cargo fmt --all"'; exit 1; }
+
+.PHONY: clippy
+clippy:
+	$(CARGO) clippy --workspace --all-targets --features arcane-tests/control-plane -- -D warnings
+
+# Cargo unifies the features of crates that are built together; alone, each shows what it forgot to ask for.
+.PHONY: alone
+alone:
+	@for crate in $(CRATES); do echo "$$crate alone"; $(CARGO) check -q -p $$crate || exit 1; done
+	@! $(CARGO) tree -p arcane-common -e normal --prefix none | grep -E '^(tokio|hyper|kube-client|kube-runtime) ' \
+		|| { echo 'arcane-common is the pure domain: it must not depend on these'; exit 1; }
+
+.PHONY: deny
+deny:
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
+	else echo 'cargo-deny is not installed: licences are not checked (cargo install cargo-deny)'; fi
+
+triple = $(shell rustc --print host-tuple)
+
+# Packs the binaries of directory $(1) into archives in directory $(2).
+define pack_images
+mkdir -p $(2); for name in arcane-controller arcane-webhook arcane-e2e-worker; do \
+	user=65532:65532; if [ $$name = arcane-e2e-worker ]; then user=0:0; fi; \
+	sh e2e/node/pack-image.sh $(2)/$$name.tar $(1)/$$name $$user arcane.test/$$name:e2e arcane.test/$$name:e2e-next \
+		$$(if [ $$name = arcane-e2e-worker ]; then sed -n 's/^ *image: *//p' examples/guide/sqlserver-stream-template.yaml; fi) \
+		|| exit 1; \
+done
+endef
+
+# Runs $(1) while the control plane's binaries are found or built beside it.
+define beside_control_plane
+$(control_plane) >/dev/null & binaries=$$!; \
+{ $(1); } || { status=$$?; kill $$binaries 2>/dev/null; exit $$status; }; \
+wait $$binaries
+endef
