@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arcane_certs::{Leaf, Lifetimes, Memory};
+use arcane_process::cluster::briefly;
 use arcane_process::health::Health;
 use arcane_process::leadership::{Leadership, NotLeading};
 use jiff::{SignedDuration, Timestamp};
@@ -86,7 +87,7 @@ pub struct Upkeep {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
     /// The API server says no, or nothing.
-    #[error("can't {doing}: {source}")]
+    #[error("can't {doing}: {}", briefly(.source))]
     Api {
         /// What was tried.
         doing: String,
