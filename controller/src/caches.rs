@@ -18,7 +18,7 @@ use arcane_common::{
     identity::{GroupKind, ObjectName, StreamKey, Uid},
     stream::CompiledSchemas,
 };
-use arcane_process::namespaces::Scope;
+use arcane_process::namespaces::{Namespaces, Scope};
 use kube::{core::ApiResource, runtime::watcher::Event};
 
 pub use crd::{CrdFacts, OURS};
@@ -90,18 +90,20 @@ pub struct Caches {
     streams_by_template: HashMap<ObjectName, BTreeSet<StreamKey>>,
     memory: HashMap<StreamKey, StreamMemory>,
     counted: HashMap<String, Instant>,
-    scopes: usize,
+    /// The namespaces that are looked into.
+    pub namespaces: Namespaces,
 }
 
 impl Caches {
-    /// Caches that so many watches per kind fill, where kinds are in namespaces.
-    pub fn of_scopes(scopes: usize) -> Self {
+    /// Caches of what is in these namespaces.
+    pub fn of(namespaces: Namespaces) -> Self {
+        let scopes = namespaces.scopes().len();
         Self {
             templates: Table::of_scopes(scopes),
             requests: Table::of_scopes(scopes),
             jobs: Table::of_scopes(scopes),
             cron_jobs: Table::of_scopes(scopes),
-            scopes,
+            namespaces,
             ..Self::default()
         }
     }
@@ -376,7 +378,7 @@ impl Caches {
 
     /// Begins to know a kind of stream.
     pub fn add_kind(&mut self, kind: GroupKind, resource: ApiResource) {
-        let streams = Table::of_scopes(self.scopes.max(1));
+        let streams = Table::of_scopes(self.namespaces.scopes().len());
         self.kinds.insert(kind, KindOfStream { resource, streams, troubles: BTreeMap::new(), status_refused: None });
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use arcane_process::{leadership::Leadership, namespaces::Namespaces};
+use arcane_process::leadership::Leadership;
 use kube::Client;
 use tokio::sync::Notify;
 
@@ -20,8 +20,6 @@ pub struct Context {
     pub leadership: Leadership,
     /// The webhook's configuration that classes of other groups wait for, if they do.
     pub webhook_configuration: Option<String>,
-    /// Where it works.
-    pub namespaces: Namespaces,
     /// Figures for machines.
     pub metrics: Metrics,
     /// The time.

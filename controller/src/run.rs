@@ -102,13 +102,13 @@ async fn control(
     };
     metrics.leads(true);
     let namespaces = Namespaces::of(&args.limits.namespaces);
+    namespaces.tell();
     let context = Arc::new(Context {
         client,
-        caches: Mutex::new(Caches::of_scopes(namespaces.scopes().len())),
+        caches: Mutex::new(Caches::of(namespaces)),
         queue: WorkQueue::new(),
         leadership,
         webhook_configuration: args.webhook_configuration.clone(),
-        namespaces,
         metrics: metrics.clone(),
         clock: Clock::system(),
         kinds_changed: Notify::new(),

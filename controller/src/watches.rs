@@ -88,7 +88,7 @@ pub fn of_ours(context: &Arc<Context>) -> Vec<BoxFuture<'static, ()>> {
         })
         .await;
     })];
-    for scope in context.namespaces.scopes() {
+    for scope in context.caches().namespaces.scopes() {
         watches.extend(within(context, &scope));
     }
     watches
@@ -197,8 +197,13 @@ pub async fn of_streams(context: Arc<Context>) {
             context.caches().add_kind(kind.clone(), resource.clone());
             look_at_classes_of(&context, &kind);
             let watch = |scope| streams(Arc::clone(&context), kind.clone(), resource.clone(), scope);
-            let watches =
-                context.namespaces.scopes().into_iter().map(|scope| Watch(tokio::spawn(watch(scope)))).collect();
+            let watches = context
+                .caches()
+                .namespaces
+                .scopes()
+                .into_iter()
+                .map(|scope| Watch(tokio::spawn(watch(scope))))
+                .collect();
             running.insert(kind, (resource, watches));
         }
         context.kinds_changed.notified().await;

@@ -3,7 +3,7 @@
 //! Each one asks first whether this process still leads, and is remembered until the watch shows it.
 
 use arcane_common::identity::{ObjectName, Uid};
-use arcane_process::leadership::NotLeading;
+use arcane_process::{cluster::briefly, leadership::NotLeading};
 use kube::{
     Api, Error, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy},
@@ -23,7 +23,7 @@ pub enum WriteError {
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
     /// The API server said no, or could not be asked.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", briefly(.source))]
     Api {
         /// What was tried.
         what: String,

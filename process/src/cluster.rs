@@ -23,3 +23,25 @@ pub async fn connect() -> Result<(Client, String), CannotConnect> {
     let namespace = config.default_namespace.clone();
     Ok((Client::try_from(config).map_err(CannotConnect::Client)?, namespace))
 }
+
+/// What the API server said, once, without the form that it came in; else the whole error.
+pub fn briefly(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn words_of_the_api_server_are_said_once() {
+        let status = Status::failure("pods \"a\" is forbidden", "Forbidden").with_code(403).boxed();
+        assert_eq!(briefly(&kube::Error::Api(status)), "pods \"a\" is forbidden");
+        assert!(briefly(&kube::Error::Api(Status::failure("", "Timeout").with_code(504).boxed())).contains("Timeout"));
+    }
+}

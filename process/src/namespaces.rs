@@ -88,6 +88,13 @@ impl Namespaces {
         &self.0
     }
 
+    /// Logs where the process looks, if it doesn't look everywhere.
+    pub fn tell(&self) {
+        if !self.0.is_empty() {
+            tracing::info!(namespaces = self.0.join(", "), "looking into these namespaces only");
+        }
+    }
+
     /// Whether the process looks into this one.
     pub fn contain(&self, namespace: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|name| name == namespace)

@@ -51,7 +51,12 @@ pub(crate) async fn stream(
         let is_elsewhere = wanted.target.namespace != request.namespace;
         let may_read = !is_elsewhere || references.may_read_template(&request.user, &wanted.target).await?;
         let template = if may_read { references.template(&wanted.target, &request.namespace).await? } else { None };
-        observed.references.push(ObservedReference { wanted, may_read, template });
+        observed.references.push(ObservedReference {
+            in_sight: references.sees(&wanted.target.namespace),
+            wanted,
+            may_read,
+            template,
+        });
     }
     let anything_missing = !matches!(chosen, Chosen::Class(_))
         || observed.references.iter().any(|reference| reference.may_read && reference.template.is_none());

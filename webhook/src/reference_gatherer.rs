@@ -11,7 +11,10 @@ use arcane_common::{
     references::is_allowed_namespace,
     stream::{CompiledSchemas, stream_schema::StreamSchema},
 };
-use arcane_process::namespaces::{Namespaces, Scope};
+use arcane_process::{
+    cluster::briefly,
+    namespaces::{Namespaces, Scope},
+};
 use k8s_openapi::{
     api::{
         authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
@@ -52,14 +55,6 @@ impl CannotAsk {
     }
 }
 
-/// What the API server said is said once, without the form that it came in.
-fn briefly(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
 fn asking(what: impl Into<String>) -> impl FnOnce(kube::Error) -> CannotAsk {
     let what = what.into();
     |source| CannotAsk { what, source }
@@ -89,6 +84,11 @@ impl ReferenceGatherer {
     #[must_use]
     pub fn limited_to(self, namespaces: Namespaces) -> Self {
         Self { namespaces, ..self }
+    }
+
+    /// Whether it looks into a namespace.
+    pub fn sees(&self, namespace: &str) -> bool {
+        self.namespaces.contain(namespace)
     }
 
     /// A class.
@@ -167,7 +167,7 @@ impl ReferenceGatherer {
                 return Ok(Some(observed));
             }
         }
-        if !can_be_a_name(&name.name) || !can_be_a_name(&name.namespace) || !self.namespaces.contain(&name.namespace) {
+        if !can_be_a_name(&name.name) || !can_be_a_name(&name.namespace) || !self.sees(&name.namespace) {
             return Ok(None);
         }
         let api: Api<StreamingJobTemplate> = Api::namespaced(self.client.clone(), &name.namespace);

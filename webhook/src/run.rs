@@ -101,6 +101,7 @@ async fn work(
     let namespace = args.own_namespace.clone().unwrap_or(namespace);
 
     let namespaces = Namespaces::of(&args.limits.namespaces);
+    namespaces.tell();
     let changed = Arc::new(Notify::new());
     let (references, watch_references) = ReferenceCaches::watching(&client, &namespaces, &changed);
     let secret = matches!(source, CertificateSource::Own(_)).then_some((namespace.as_str(), args.secret_name.as_str()));

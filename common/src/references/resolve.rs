@@ -12,6 +12,8 @@ use crate::{
 pub enum Found {
     /// There is none of that name.
     Missing,
+    /// It is in a namespace that this process doesn't look into.
+    OutOfSight,
     /// It is there.
     Present(FoundTemplate),
 }
@@ -28,7 +30,7 @@ pub struct FoundTemplate {
 /// Why a reference to a template can't be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unresolved {
-    /// The template doesn't exist.
+    /// The template doesn't exist, as far as can be seen.
     Missing(Violation),
     /// The template doesn't let this namespace use it.
     Forbidden(Violation),
@@ -65,6 +67,8 @@ impl Unresolved {
 pub enum Presence<'a> {
     /// There is none of that name.
     Missing,
+    /// It is in a namespace that this process doesn't look into.
+    OutOfSight,
     /// It is there.
     Present {
         /// The annotation `arcane/allowed-namespaces`.
@@ -78,6 +82,7 @@ pub fn reach(wanted: &TemplateRef, presence: Presence<'_>, stream_namespace: &st
     let target = &wanted.target;
     let allowed_namespaces = match presence {
         Presence::Missing => return Err(missing(wanted)),
+        Presence::OutOfSight => return Err(out_of_sight(wanted)),
         Presence::Present { allowed_namespaces } => allowed_namespaces,
     };
     if let Some(allowed) = allowed_namespaces
@@ -98,6 +103,7 @@ pub fn resolve(wanted: &TemplateRef, found: &Found, stream_namespace: &str) -> R
     let target = &wanted.target;
     let template = match found {
         Found::Missing => return Err(missing(wanted)),
+        Found::OutOfSight => return Err(out_of_sight(wanted)),
         Found::Present(template) => template,
     };
     let allowed_namespaces = template.allowed_namespaces.as_deref();
@@ -122,6 +128,16 @@ fn missing(wanted: &TemplateRef) -> Unresolved {
     let message = format!(
         "there is no StreamingJobTemplate of this name in namespace {}; create it or correct the reference",
         target.namespace
+    );
+    Unresolved::Missing(Violation::not_found(path.child("name"), &target.name, message))
+}
+
+fn out_of_sight(wanted: &TemplateRef) -> Unresolved {
+    let TemplateRef { path, target } = wanted;
+    let message = format!(
+        "Arcane is limited to some namespaces here (--namespace), and {} is none of them; name a StreamingJobTemplate in \
+         one of them, or let it look into {} too",
+        target.namespace, target.namespace
     );
     Unresolved::Missing(Violation::not_found(path.child("name"), &target.name, message))
 }
@@ -166,6 +182,17 @@ mod tests {
             unresolved.violation().to_string(),
             "spec.jobTemplateRef.name: Not found: \"standard\": there is no StreamingJobTemplate of this name \
              in namespace templates; create it or correct the reference"
+        );
+    }
+
+    #[test]
+    fn a_template_that_can_not_be_seen_is_not_to_be_created() {
+        let unresolved = resolve(&wanted(), &Found::OutOfSight, "ns").unwrap_err();
+        assert_eq!(unresolved.reason(), "TemplateMissing");
+        let words = unresolved.violation().to_string();
+        assert!(
+            words.contains("--namespace") && words.contains("templates is none") && !words.contains("create"),
+            "{words}"
         );
     }
 

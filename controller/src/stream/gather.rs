@@ -173,6 +173,7 @@ fn follow(
 ) -> (Result<ResolvedTemplate, Problem>, Option<Arc<JobTemplate>>) {
     let found = match caches.templates.get(&reference.target) {
         Some(template) => Found::Present(template.found.clone()),
+        None if !caches.namespaces.contain(&reference.target.namespace) => Found::OutOfSight,
         None => Found::Missing,
     };
     match resolve(reference, &found, &stream.key.name.namespace) {

@@ -60,6 +60,8 @@ pub struct ObservedReference {
     pub may_read: bool,
     /// Whether it is there, and who may use it. Not looked up for a user who may not read it.
     pub template: Option<ObservedTemplate>,
+    /// Whether we look into its namespace.
+    pub in_sight: bool,
 }
 
 /// A template that exists.
@@ -196,6 +198,7 @@ fn its_templates_exist_and_let_it_use_them(request: &Request, observed: &Observe
     for reference in observed.references.iter().filter(|reference| reference.may_read) {
         let presence = match &reference.template {
             Some(template) => Presence::Present { allowed_namespaces: template.allowed_namespaces.as_deref() },
+            None if !reference.in_sight => Presence::OutOfSight,
             None => Presence::Missing,
         };
         match reach(&reference.wanted, presence, &request.namespace) {
