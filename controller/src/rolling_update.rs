@@ -10,12 +10,15 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use arcane_common::identity::{StreamKey, Uid};
 use jiff::Timestamp;
 
-pub use observed::{Member, Observed, State};
+pub use observed::{Judgement, Member, Observed, State};
 pub use plan::{Plan, Progress, plan};
 
 use crate::{
@@ -30,6 +33,8 @@ pub struct Roll {
     pub turns: BTreeMap<StreamKey, Turn>,
     /// The hashes of templates that no further stream gets, for one has failed with them.
     pub stopped: BTreeSet<String>,
+    /// Since when a Job is seen with a ready pod, without a break.
+    pub ready_since: BTreeMap<Uid, Timestamp>,
 }
 
 /// A stream may replace its Job.
@@ -65,16 +70,29 @@ pub enum News {
     Said(Progress),
 }
 
-/// Decides whose turn it is among the streams of a class; gives the streams for which something has changed by that.
-pub fn decide(caches: &mut Caches, class: &str, now: Timestamp) -> (News, Vec<StreamKey>) {
-    let observed = match gather::gather(caches, class, now) {
+/// What has been decided for a class.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What there is to say.
+    pub news: News,
+    /// The streams for which something has changed.
+    pub streams: Vec<StreamKey>,
+    /// After which time somebody counts as available of whom no watch will tell.
+    pub look_again: Option<Duration>,
+}
+
+/// Decides whose turn it is among the streams of a class.
+pub fn decide(caches: &mut Caches, class: &str, now: Timestamp) -> Decision {
+    let (observed, ready_since, look_again) = match gather::gather(caches, class, now) {
         gather::Gathered::NotRolling => {
             let roll = caches.rolls.remove(class);
-            let waited = roll.map(|roll| roll.turns.into_keys().collect()).unwrap_or_default();
-            return (News::Nothing, waited);
+            let streams = roll.map(|roll| roll.turns.into_keys().collect()).unwrap_or_default();
+            return Decision { news: News::Nothing, streams, look_again: None };
         }
-        gather::Gathered::Incomplete => return (News::Unknown, Vec::new()),
-        gather::Gathered::All(observed) => observed,
+        gather::Gathered::Incomplete => {
+            return Decision { news: News::Unknown, streams: Vec::new(), look_again: None };
+        }
+        gather::Gathered::All { observed, ready_since, look_again } => (observed, ready_since, look_again),
     };
     let plan = plan(&observed, &mut |member, job| replaces(caches, &member.stream, job, now));
     let before = caches.rolls.remove(class);
@@ -84,7 +102,7 @@ pub fn decide(caches: &mut Caches, class: &str, now: Timestamp) -> (News, Vec<St
     });
     let mut turns: BTreeMap<StreamKey, Turn> = taken.map(|(stream, turn)| (stream.clone(), turn.clone())).collect();
     turns.extend(plan.turns.into_iter().map(|(stream, job)| (stream, Turn { job, taken: false })));
-    let after = Roll { turns, stopped: plan.stopped };
+    let after = Roll { turns, stopped: plan.stopped, ready_since };
     let has_news = |member: &&Member| match (&member.state, &member.target) {
         (State::Outdated { job, .. }, Some(target)) => {
             let standing = |roll: &Roll| roll.standing(&member.stream, [job], target);
@@ -94,7 +112,9 @@ pub fn decide(caches: &mut Caches, class: &str, now: Timestamp) -> (News, Vec<St
     };
     let streams = observed.members.iter().filter(has_news).map(|member| member.stream.clone()).collect();
     caches.rolls.insert(class.to_owned(), after);
-    (plan.progress.map_or(News::Nothing, News::Said), streams)
+    // While there is nothing to update, nobody waits for anybody.
+    let look_again = look_again.filter(|_| plan.progress.is_some());
+    Decision { news: plan.progress.map_or(News::Nothing, News::Said), streams, look_again }
 }
 
 /// Whether a stream would replace its Job if it had the turn: only its own decision knows.

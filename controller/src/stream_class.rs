@@ -260,33 +260,33 @@ fn gather(caches: &mut Caches, name: &str, configuration: Option<&str>, update: 
 /// Watches what the classes register, and says how one of them is.
 pub async fn reconcile(context: &Context, name: &str) -> Result<Next, WriteError> {
     let key = Key::Class(name.to_owned());
-    let observed = {
+    let (observed, look_again) = {
         let mut caches = context.caches();
-        let (update, streams) = rolling_update::decide(&mut caches, name, context.clock.now());
-        for stream in streams {
+        let decision = rolling_update::decide(&mut caches, name, context.clock.now());
+        for stream in decision.streams {
             context.queue.add(Key::Stream(stream));
         }
+        let look_again = decision.look_again;
         if let Some(wait) = caches.wait_for_own_writes(&key, Instant::now()) {
-            return Ok(Next::After(wait));
+            return Ok(Next::After(look_again.map_or(wait, |again| again.min(wait))));
         }
-        gather(&mut caches, name, context.webhook_configuration.as_deref(), update)
+        (gather(&mut caches, name, context.webhook_configuration.as_deref(), decision.news), look_again)
     };
-    let Some(observed) = observed else { return Ok(Next::Change) };
-    match plan(&observed) {
-        Plan::Nothing => Ok(Next::Change),
-        Plan::State(status) => {
-            write(context, &key, &observed, &status).await?;
-            Ok(Next::Change)
-        }
+    let next = look_again.map_or(Next::Change, Next::After);
+    let Some(observed) = observed else { return Ok(next) };
+    let status = match plan(&observed) {
+        Plan::Nothing => return Ok(next),
+        Plan::State(status) => status,
         Plan::Counts(status) => {
             let wait = context.caches().wait_before_counting(name, Instant::now(), COUNTS_EVERY);
             if let Some(wait) = wait {
-                return Ok(Next::After(wait));
+                return Ok(Next::After(look_again.map_or(wait, |again| again.min(wait))));
             }
-            write(context, &key, &observed, &status).await?;
-            Ok(Next::Change)
+            status
         }
-    }
+    };
+    write(context, &key, &observed, &status).await?;
+    Ok(next)
 }
 
 async fn write(context: &Context, key: &Key, observed: &Observed, status: &Status) -> Result<(), WriteError> {

@@ -1,6 +1,7 @@
 //! StreamClass: a plugin's registration.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::CustomResource;
@@ -39,6 +40,7 @@ use super::{lenient, well_known};
     ),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.streams.Running"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.streams.Failed"),
+    printcolumn(name = "Update", type_ = "string", json_path = r#".status.conditions[?(@.type=="UpToDate")].reason"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -124,7 +126,19 @@ impl StreamClassSpec {
         (strategy.type_ == UpdateStrategyType::RollingUpdate)
             .then(|| strategy.rolling_update.as_ref().map_or(1, |rolling| rolling.at_most(total)))
     }
+
+    /// How long a pod must have been ready for its stream to count as
+    /// available in a rolling update.
+    pub fn min_ready(&self) -> Duration {
+        let rolling = self.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+        let seconds = rolling.and_then(|rolling| rolling.min_ready_seconds);
+        seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DEFAULT_MIN_READY, Duration::from_secs)
+    }
 }
+
+/// Plugins rarely have a readiness probe: without one a pod is ready as soon as its containers run, also one that is about
+/// to fail.
+const DEFAULT_MIN_READY: Duration = Duration::from_secs(5);
 
 vocabulary! {
     /// What is done about references to objects that don't exist.
@@ -195,6 +209,14 @@ pub struct RollingUpdate {
     #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "number_or_percentage")]
     pub max_unavailable: Option<IntOrString>,
+
+    /// How many seconds a pod of a stream must have been ready, without a
+    /// break, before the next stream gets its turn; from 0 to 3600. Absent: 5.
+    /// A pod without a readiness probe is ready as soon as its containers run,
+    /// so this is the time in which a new Job can show that it doesn't work.
+    #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub min_ready_seconds: Option<i32>,
 }
 
 // Not nullable, for CEL would see the null.
@@ -202,8 +224,8 @@ fn number_or_percentage(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({
         "x-kubernetes-int-or-string": true,
         "x-kubernetes-validations": [{
-            "rule": "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
-            "message": "must be a number from 1 on, or a percentage from 1% to 100%",
+            "rule": "type(self) == int ? self >= 1 && self <= 1000000 : self.matches('^([1-9][0-9]?|100)%$')",
+            "message": "must be a number from 1 to 1000000 (without quotes), or a percentage from \"1%\" to \"100%\"",
         }],
     })
 }
@@ -300,6 +322,19 @@ mod tests {
         assert_eq!(of(json!("1%")), Some(1));
         assert_eq!(of(json!("many")), Some(1));
         assert_eq!(of(json!(-4)), Some(1));
+    }
+
+    #[test]
+    fn what_is_not_said_of_the_time_to_be_ready_is_five_seconds() {
+        let of = |rolling: Value| {
+            spec(json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}})).min_ready().as_secs()
+        };
+        assert_eq!(spec(json!({})).min_ready(), DEFAULT_MIN_READY);
+        assert_eq!(
+            [of(json!({})), of(json!({"minReadySeconds": null})), of(json!({"minReadySeconds": -1}))],
+            [5, 5, 5]
+        );
+        assert_eq!([of(json!({"minReadySeconds": 0})), of(json!({"minReadySeconds": 90}))], [0, 90]);
     }
 
     #[test]

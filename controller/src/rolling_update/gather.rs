@@ -1,21 +1,25 @@
 //! From the caches to what a class's rolling update sees.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use arcane_common::{
+    api::condition::ConditionStatus,
     field_path::FieldPath,
-    identity::{ObjectName, StreamKey},
+    identity::{ObjectName, StreamKey, Uid},
     references::{ClassCandidate, ClassChoice, Found, choose_class, resolve},
     stream::{Phase, TemplateRef},
     template::template_hash,
 };
 use jiff::Timestamp;
 
-use super::observed::{Member, Observed, State};
+use super::observed::{Judgement, Member, Observed, State};
 use crate::{
     caches::Caches,
     facts::{ClassFacts, JobFacts, JobState, StreamFacts},
-    stream,
+    stream::{self, UP_TO_DATE},
 };
 
 /// What was found.
@@ -25,7 +29,14 @@ pub(super) enum Gathered {
     /// Its streams aren't listed yet.
     Incomplete,
     /// All its streams.
-    All(Observed),
+    All {
+        /// What the plan is told.
+        observed: Observed,
+        /// Since when a Job is seen with a ready pod, without a break.
+        ready_since: BTreeMap<Uid, Timestamp>,
+        /// After which time the next of these has been ready for long enough.
+        look_again: Option<Duration>,
+    },
 }
 
 pub(super) fn gather(caches: &mut Caches, class: &str, now: Timestamp) -> Gathered {
@@ -42,6 +53,7 @@ pub(super) fn gather(caches: &mut Caches, class: &str, now: Timestamp) -> Gather
     }
     let candidates: Vec<ClassCandidate> = caches.classes_of(&kind).map(|class| class.candidate()).collect();
     let mut targets = Targets { caches, class: &class, hashes: HashMap::new() };
+    let mut readiness = Readiness::of(caches, &class, now);
     let mut members = Vec::new();
     // Those of which only their own decision knows whether they can run.
     let mut unsure = Vec::new();
@@ -53,12 +65,14 @@ pub(super) fn gather(caches: &mut Caches, class: &str, now: Timestamp) -> Gather
         }
         let Some(template) = &stream.streaming_template else { continue };
         let target = targets.of(template, stream);
-        let state = state(caches, &class, stream, target.as_deref());
+        let state = state(caches, &class, stream, target.as_deref(), &mut readiness);
         if state == State::Unavailable && matches!(stream.recorded.phase, Some(Phase::Pending | Phase::Failed)) {
             unsure.push(members.len());
         }
-        members.push(Member { stream: stream.key.clone(), target, state });
+        let template = judgement(caches, template);
+        members.push(Member { stream: stream.key.clone(), target, template, state });
     }
+    let (look_again, ready_since) = (readiness.look_again(), readiness.since);
     for index in unsure {
         let Some(member) = members.get_mut(index) else { continue };
         let gathered = stream::gather::gather(caches, &member.stream, now);
@@ -67,7 +81,54 @@ pub(super) fn gather(caches: &mut Caches, class: &str, now: Timestamp) -> Gather
         }
     }
     let max_unavailable = class.spec.max_unavailable(members.len()).unwrap_or(1);
-    Gathered::All(Observed { max_unavailable, members })
+    let is_under_way = class.status.conditions.iter().any(|condition| condition.type_ == UP_TO_DATE);
+    let min_ready_seconds = class.spec.min_ready().as_secs();
+    let observed = Observed { max_unavailable, min_ready_seconds, is_under_way, members };
+    Gathered::All { observed, ready_since, look_again }
+}
+
+/// What the condition `Valid` says of a template as it is now.
+fn judgement(caches: &Caches, name: &ObjectName) -> Judgement {
+    // Of one that isn't there no Job can be made: there is no target.
+    let Some(template) = caches.templates.get(name) else { return Judgement::Pending };
+    match &template.recorded {
+        Some(valid) if valid.observed_generation != Some(template.generation) => Judgement::Pending,
+        Some(valid) if valid.status == ConditionStatus::True => Judgement::Valid,
+        Some(_) => Judgement::Refused(name.clone()),
+        None => Judgement::Pending,
+    }
+}
+
+/// Which Jobs have had a ready pod, and for how long. A Job's status doesn't say since when: what is seen is remembered; who
+/// has just started has seen nothing, and waits.
+struct Readiness<'a> {
+    before: Option<&'a BTreeMap<Uid, Timestamp>>,
+    since: BTreeMap<Uid, Timestamp>,
+    at_least: Duration,
+    now: Timestamp,
+}
+
+impl<'a> Readiness<'a> {
+    fn of(caches: &'a Caches, class: &ClassFacts, now: Timestamp) -> Self {
+        let before = caches.rolls.get(&class.name).map(|roll| &roll.ready_since);
+        Self { before, since: BTreeMap::new(), at_least: class.spec.min_ready(), now }
+    }
+
+    /// Whether a Job with a ready pod has had it for long enough.
+    fn is_available(&mut self, job: &Uid) -> bool {
+        let since = self.before.and_then(|before| before.get(job)).copied().unwrap_or(self.now);
+        self.since.insert(job.clone(), since);
+        self.left(since).is_none()
+    }
+
+    fn left(&self, since: Timestamp) -> Option<Duration> {
+        let ready = Duration::try_from(self.now.duration_since(since)).unwrap_or_default();
+        self.at_least.checked_sub(ready).filter(|left| !left.is_zero())
+    }
+
+    fn look_again(&self) -> Option<Duration> {
+        self.since.values().filter_map(|since| self.left(*since)).min()
+    }
 }
 
 /// The hashes of templates: streams share templates.
@@ -87,7 +148,13 @@ impl<'a> Targets<'a> {
     }
 }
 
-fn state(caches: &Caches, class: &ClassFacts, stream: &StreamFacts, target: Option<&str>) -> State {
+fn state(
+    caches: &Caches,
+    class: &ClassFacts,
+    stream: &StreamFacts,
+    target: Option<&str>,
+    readiness: &mut Readiness<'_>,
+) -> State {
     let own = |job: &&JobFacts| job.owner.as_ref().is_some_and(|owner| owner.uid == stream.uid);
     let jobs: Vec<&JobFacts> = caches.jobs_of(&stream.key).map(|job| &**job).filter(own).collect();
     let phase = stream.recorded.phase;
@@ -105,7 +172,7 @@ fn state(caches: &Caches, class: &ClassFacts, stream: &StreamFacts, target: Opti
             // Also if its template is what it was again.
             _ if has_taken_its_turn(caches, class, &stream.key, job) => State::Taken,
             (Some(hash), Some(target)) if hash != target => State::Outdated { job: job.uid.clone(), ready: job.ready },
-            _ if job.ready => State::Current,
+            _ if job.ready && readiness.is_available(&job.uid) => State::Current,
             _ => State::Unavailable,
         };
     }

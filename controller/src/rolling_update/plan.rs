@@ -5,7 +5,7 @@ use arcane_common::{
     identity::{StreamKey, Uid},
 };
 
-use super::observed::{Member, Observed, State};
+use super::observed::{Judgement, Member, Observed, State};
 
 /// A decision about a class's rolling update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,10 +32,13 @@ impl Progress {
     pub const ROLLS: &'static str = "RollingUpdate";
     /// A stream has failed with its new Job, so no other gets one.
     pub const STOPPED: &'static str = "RollingUpdateStopped";
+    /// The API server would refuse the new Jobs.
+    pub const REFUSED: &'static str = "TemplateRefused";
 
     /// What a recorded condition says, if it is about a rolling update.
     pub fn recorded(condition: &Condition) -> Option<Self> {
-        let reason = [Self::ROLLS, Self::STOPPED].into_iter().find(|reason| *reason == condition.reason)?;
+        let reason =
+            [Self::ROLLS, Self::STOPPED, Self::REFUSED].into_iter().find(|reason| *reason == condition.reason)?;
         Some(Self { reason, message: condition.message.clone() })
     }
 }
@@ -44,7 +47,8 @@ impl Progress {
 ///
 /// Two numbers stay within `maxUnavailable`: how many streams are on their way from one Job to the next, and, before one
 /// that runs is stopped, how many don't run. A stream whose outdated Job doesn't run anyway comes first: it costs nothing,
-/// and else a template that can't run would keep the one that mends it from coming.
+/// and else a template that can't run would keep the one that mends it from coming. What the API server would refuse
+/// replaces nothing.
 pub fn plan(observed: &Observed, replaces: &mut dyn FnMut(&Member, &Uid) -> bool) -> Plan {
     let number = |counts: fn(&State) -> bool| observed.members.iter().filter(|it| counts(&it.state)).count();
     let mut on_their_way = number(|state| matches!(state, State::Taken | State::Unavailable));
@@ -54,6 +58,7 @@ pub fn plan(observed: &Observed, replaces: &mut dyn FnMut(&Member, &Uid) -> bool
     let mut candidates: Vec<(bool, &Member, &Uid)> = observed
         .members
         .iter()
+        .filter(|member| member.template == Judgement::Valid)
         .filter(|member| member.target.as_ref().is_some_and(|target| !stopped.contains(target)))
         .filter_map(|member| match &member.state {
             State::Outdated { job, ready } => Some((*ready, member, job)),
@@ -78,33 +83,66 @@ pub fn plan(observed: &Observed, replaces: &mut dyn FnMut(&Member, &Uid) -> bool
 
 fn progress(observed: &Observed, stopped: &BTreeSet<String>) -> Option<Progress> {
     let members = &observed.members;
-    let is_outdated = |member: &&Member| matches!(member.state, State::Outdated { .. } | State::Taken);
-    let outdated = members.iter().filter(is_outdated).count();
-    if outdated == 0 {
-        return None;
-    }
+    let outdated: Vec<&Member> =
+        members.iter().filter(|it| matches!(it.state, State::Outdated { .. } | State::Taken)).collect();
+    let waited_for = members.iter().filter(|it| matches!(it.state, State::Unavailable | State::Taken));
+    let waits_for = list(waited_for);
     let of = members.len();
-    let is_stopped = |member: &&Member| member.target.as_ref().is_some_and(|target| stopped.contains(target));
-    let kept = members.iter().filter(is_outdated).find(is_stopped);
-    let failed = members.iter().filter(|member| member.state == State::Failed && kept.is_some());
-    let failed = failed.filter(|member| member.target == kept.and_then(|kept| kept.target.clone()));
-    if let Some(failed) = failed.min_by_key(|member| &member.stream) {
+    if outdated.is_empty() {
+        let waits_for = waits_for.filter(|_| observed.is_under_way)?;
         let message = format!(
-            "{outdated} of {of} streams run with an earlier template or earlier secretRefs; their update has stopped, for \
-             {} has failed with its new Job; it goes on when that stream has left Failed, or with another change of the \
-             template or spec.secretRefs",
-            failed.stream
+            "none of {of} streams runs with an earlier template or earlier secretRefs any more; waits for {} of {waits_for}",
+            available(observed)
+        );
+        return Some(Progress { reason: Progress::ROLLS, message });
+    }
+    let message = format!("{} of {of} streams run with an earlier template or earlier secretRefs", outdated.len());
+    let kept = outdated.iter().find_map(|it| it.target.as_ref().filter(|target| stopped.contains(*target)));
+    let failed = members.iter().filter(|it| kept.is_some() && it.state == State::Failed && it.target.as_ref() == kept);
+    if let Some(failed) = list(failed) {
+        let message = format!(
+            "{message}; their update has stopped, for with their new Job have failed: {failed}; it goes on when these have \
+             left Failed, or with another change of the template or spec.secretRefs"
         );
         return Some(Progress { reason: Progress::STOPPED, message });
     }
-    let mut message = format!(
-        "{outdated} of {of} streams run with an earlier template or earlier secretRefs and are replaced, with at most {} \
-         at a time without a running Job",
-        observed.max_unavailable
-    );
-    let waited_for = members.iter().filter(|member| matches!(member.state, State::Unavailable | State::Taken));
-    if let Some(waited_for) = waited_for.min_by_key(|member| &member.stream) {
-        message = format!("{message}; waits for {}", waited_for.stream);
+    let refused = outdated.iter().find_map(|it| match &it.template {
+        Judgement::Refused(template) => Some(template),
+        Judgement::Pending | Judgement::Valid => None,
+    });
+    if let Some(template) = refused {
+        let message = format!(
+            "{message} and keep their Jobs, for the API server refuses those that would be made of StreamingJobTemplate \
+             {template}: its condition Valid tells why"
+        );
+        return Some(Progress { reason: Progress::REFUSED, message });
     }
+    let waits_for = waits_for.map(|streams| format!("; waits for {streams}")).unwrap_or_default();
+    let message = format!(
+        "{message} and are replaced, with at most {} of the class at a time without {}{waits_for}",
+        observed.max_unavailable,
+        available(observed)
+    );
     Some(Progress { reason: Progress::ROLLS, message })
+}
+
+/// What an available stream has.
+fn available(observed: &Observed) -> String {
+    match observed.min_ready_seconds {
+        0 => "a ready pod".to_owned(),
+        seconds => format!("a pod that has been ready for {seconds} s"),
+    }
+}
+
+/// The first few, by name, and how many more; `None` of none.
+fn list<'a>(members: impl Iterator<Item = &'a Member>) -> Option<String> {
+    const NAMED: usize = 3;
+    let mut names: Vec<&StreamKey> = members.map(|member| &member.stream).collect();
+    names.sort();
+    let named: Vec<String> = names.iter().take(NAMED).map(ToString::to_string).collect();
+    match names.len() {
+        0 => None,
+        number if number > NAMED => Some(format!("{} and {} more", named.join(", "), number - NAMED)),
+        _ => Some(named.join(", ")),
+    }
 }

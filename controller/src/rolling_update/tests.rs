@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use arcane_common::{
-    api::stream_class::StreamClassStatus,
+    api::{condition::Condition, stream_class::StreamClassStatus},
     identity::ObjectName,
     references::FoundTemplate,
     template::{JobTemplate, template_hash},
 };
 use arcane_process::namespaces::Scope;
+use jiff::SignedDuration;
 use kube::{
     core::{ApiResource, DynamicObject},
     runtime::watcher::Event,
@@ -70,7 +71,7 @@ fn caches(object: Value, jobs: impl IntoIterator<Item = JobFacts>) -> Caches {
         resource_version: "1".into(),
         generation: 1,
         found: FoundTemplate { content: Ok(content()), allowed_namespaces: None },
-        recorded: None,
+        recorded: Some(valid("True")),
         deleting: false,
     };
     caches.on_template(&Scope::All, Event::Apply((template.name.clone(), template)));
@@ -90,14 +91,24 @@ fn caches(object: Value, jobs: impl IntoIterator<Item = JobFacts>) -> Caches {
     caches
 }
 
+fn valid(status: &str) -> Condition {
+    let condition = json!({"type": "Valid", "status": status, "observedGeneration": 1, "reason": "r", "message": "m"});
+    serde_json::from_value(condition).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
 fn a_stream(phase: &str) -> Value {
     json!({"spec": {"jobTemplateRef": {"name": "t"}}, "status": {"phase": phase}})
 }
 
 fn seen(object: Value, jobs: impl IntoIterator<Item = JobFacts>) -> Option<State> {
-    let mut caches = caches(object, jobs);
-    match gather::gather(&mut caches, "c", Timestamp::UNIX_EPOCH) {
-        gather::Gathered::All(observed) => observed.members.into_iter().next().map(|member| member.state),
+    all_seen(&mut caches(object, jobs)).members.into_iter().next().map(|member| member.state)
+}
+
+/// What is seen of streams whose Jobs have been as they are for a while.
+fn all_seen(caches: &mut Caches) -> Observed {
+    decide(caches, "c", Timestamp::UNIX_EPOCH);
+    match gather::gather(caches, "c", Timestamp::UNIX_EPOCH + SignedDuration::from_secs(60)) {
+        gather::Gathered::All { observed, .. } => observed,
         gather::Gathered::NotRolling | gather::Gathered::Incomplete => unreachable!("it rolls, and all is listed"),
     }
 }
@@ -162,28 +173,74 @@ fn only_a_failure_with_the_template_of_today_stops_others() {
     assert_eq!(seen(a_stream("Failed"), []), Some(State::Apart), "it failed under the older operator");
 }
 
+/// What is decided, and since when.
+fn decided(caches: &mut Caches, seconds: i64) -> Decision {
+    decide(caches, "c", Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds))
+}
+
+#[test]
+fn a_pod_has_to_be_ready_for_a_while_without_a_break() {
+    // The class has said that it is being updated, so it waits for the last one.
+    let mut caches = caches(a_stream("Running"), [JobFacts { ready: false, ..job(&today()) }]);
+    let mut rolling = class(json!({"type": "RollingUpdate", "rollingUpdate": {"minReadySeconds": 10}}));
+    let said = json!({"type": "UpToDate", "status": "False", "reason": "RollingUpdate", "message": ""});
+    rolling.status = serde_json::from_value(json!({"conditions": [said]})).unwrap_or_default();
+    caches.on_class(Event::Apply(("c".into(), rolling)));
+    let mut at = |seconds: i64, ready: Option<bool>| {
+        if let Some(ready) = ready {
+            let job = JobFacts { ready, ..job(&today()) };
+            caches.on_job(&Scope::All, Event::Apply((job.name.clone(), job)));
+        }
+        let decision = decided(&mut caches, seconds);
+        (decision.news != News::Nothing, decision.look_again.map(|wait| wait.as_secs()))
+    };
+    assert_eq!(at(0, None), (true, None), "a watch tells when its pod is ready");
+    assert_eq!(at(1, Some(true)), (true, Some(10)));
+    assert_eq!(at(6, None), (true, Some(5)));
+    assert_eq!(at(7, Some(false)), (true, None));
+    assert_eq!(at(8, Some(true)), (true, Some(10)), "it counts anew");
+    assert_eq!(at(17, None), (true, Some(1)));
+    assert_eq!(at(18, None), (false, None));
+}
+
+#[test]
+fn a_template_is_judged_as_it_is_now() {
+    let judged = |recorded: Option<Condition>| {
+        let mut caches = caches(a_stream("Running"), [job(EARLIER)]);
+        let name = ObjectName::new("ns", "t");
+        let template = caches.templates.get(&name).map(|template| (**template).clone());
+        let Some(template) = template else { unreachable!("it is there") };
+        caches.on_template(&Scope::All, Event::Apply((name, TemplateFacts { recorded, ..template })));
+        all_seen(&mut caches).members.into_iter().next().map(|member| member.template)
+    };
+    assert_eq!(judged(Some(valid("True"))), Some(Judgement::Valid));
+    assert_eq!(judged(Some(valid("False"))), Some(Judgement::Refused(ObjectName::new("ns", "t"))));
+    assert_eq!(judged(None), Some(Judgement::Pending));
+    let of_an_earlier_generation = Condition { observed_generation: Some(0), ..valid("True") };
+    assert_eq!(judged(Some(of_an_earlier_generation)), Some(Judgement::Pending));
+}
+
 #[test]
 fn a_turn_is_given_once_and_stays_when_it_is_taken() {
     let mut caches = caches(a_stream("Running"), [job(EARLIER)]);
-    let (said, woken) = decide(&mut caches, "c", Timestamp::UNIX_EPOCH);
-    assert!(matches!(&said, News::Said(progress) if progress.reason == Progress::ROLLS), "{said:?}");
-    assert_eq!(woken, [key()]);
-    assert_eq!(decide(&mut caches, "c", Timestamp::UNIX_EPOCH).1, [], "it knows");
+    let decision = decided(&mut caches, 0);
+    assert!(matches!(&decision.news, News::Said(progress) if progress.reason == Progress::ROLLS), "{decision:?}");
+    assert_eq!(decision.streams, [key()]);
+    assert_eq!(decided(&mut caches, 0).streams, [], "it knows");
     let turn = caches.rolls.get_mut("c").and_then(|roll| roll.turns.get_mut(&key()));
     if let Some(turn) = turn {
         turn.taken = true;
     }
-    let (_, woken) = decide(&mut caches, "c", Timestamp::UNIX_EPOCH);
-    assert_eq!(woken, []);
+    assert_eq!(decided(&mut caches, 0).streams, []);
     let turns =
         |caches: &Caches| caches.rolls.get("c").map(|roll| roll.turns.values().map(|turn| turn.taken).collect());
     assert_eq!(turns(&caches), Some(vec![true]));
     let going = JobFacts { deleting_since: Some(Timestamp::UNIX_EPOCH), ..job(EARLIER) };
     caches.on_job(&Scope::All, Event::Apply((going.name.clone(), going)));
-    decide(&mut caches, "c", Timestamp::UNIX_EPOCH);
+    decided(&mut caches, 0);
     assert_eq!(turns(&caches), Some(vec![]), "the watch shows it");
     caches.on_class(Event::Apply(("c".into(), class(json!({"type": "OnDelete"})))));
-    assert_eq!(decide(&mut caches, "c", Timestamp::UNIX_EPOCH), (News::Nothing, vec![]));
+    assert_eq!(decided(&mut caches, 0), Decision { news: News::Nothing, streams: vec![], look_again: None });
     assert_eq!(turns(&caches), None);
 }
 
@@ -193,5 +250,5 @@ fn before_all_streams_are_listed_nothing_is_decided() {
     let resource = caches.kinds.get(&kind()).map(|entry| entry.resource.clone());
     let Some(resource) = resource else { unreachable!("it is there") };
     caches.add_kind(kind(), resource);
-    assert_eq!(decide(&mut caches, "c", Timestamp::UNIX_EPOCH), (News::Unknown, vec![]));
+    assert_eq!(decided(&mut caches, 0), Decision { news: News::Unknown, streams: vec![], look_again: None });
 }

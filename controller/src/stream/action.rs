@@ -187,6 +187,18 @@ pub enum DeleteCause {
     MakeRoom,
 }
 
+impl DeleteCause {
+    /// Why a Job that was right until then is replaced, for people; `None` where phase and condition tell.
+    pub fn of_a_replacement(self) -> Option<&'static str> {
+        match self {
+            Self::SpecChanged => Some("the stream's spec has changed"),
+            Self::TemplateChanged => Some("its template or the class's secretRefs have changed"),
+            Self::RestartRequested => Some("the annotation arcane/restarted-at has a new value"),
+            Self::Suspended | Self::Unwanted | Self::Ended { .. } | Self::Recovering | Self::MakeRoom => None,
+        }
+    }
+}
+
 /// What a request's status shall say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestStatus {

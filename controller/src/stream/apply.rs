@@ -195,12 +195,17 @@ impl Work<'_> {
         let resource = resources::jobs();
         let name = self.beside(name);
         self.context.delete_in_foreground(self.target(&resource, Watched::Job, &name), uid).await?;
-        let mut caches = self.context.caches();
-        let memory = caches.memory_of(&self.stream().key, &self.stream().uid);
-        memory.quick_ends = match cause {
-            DeleteCause::Ended { quickly: true } => memory.quick_ends.saturating_add(1),
-            _ => 0,
-        };
+        {
+            let mut caches = self.context.caches();
+            let memory = caches.memory_of(&self.stream().key, &self.stream().uid);
+            memory.quick_ends = match cause {
+                DeleteCause::Ended { quickly: true } => memory.quick_ends.saturating_add(1),
+                _ => 0,
+            };
+        }
+        if let Some(why) = cause.of_a_replacement() {
+            self.tell("JobReplaced", format!("Job {} makes room for another: {why}", name.name), false).await;
+        }
         Ok(())
     }
 

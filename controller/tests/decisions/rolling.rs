@@ -8,7 +8,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use arcane_common::identity::{StreamKey, Uid};
-use arcane_controller::rolling_update::{Member, Observed, Plan, State, plan};
+use arcane_controller::rolling_update::{Judgement, Member, Observed, Plan, State, plan};
 
 use crate::made;
 
@@ -35,10 +35,18 @@ fn members(number: usize) -> Vec<Member> {
         State::Failed,
         State::Apart,
     ];
-    let member = |state, target: Option<&str>| Member { stream: stream(number), target: target.map(Into::into), state };
+    let member = |state, target: Option<&str>| Member {
+        stream: stream(number),
+        target: target.map(Into::into),
+        template: Judgement::Valid,
+        state,
+    };
     let mut all: Vec<Member> = of_first.into_iter().map(|state| member(state, Some(TARGETS[0]))).collect();
     all.extend([outdated(true), State::Failed].map(|state| member(state, Some(TARGETS[1]))));
     all.push(member(State::Unavailable, None));
+    for template in [Judgement::Pending, Judgement::Refused(made::name("template"))] {
+        all.push(Member { template, ..member(outdated(true), Some(TARGETS[1])) });
+    }
     all
 }
 
@@ -62,10 +70,14 @@ impl Situation {
                         member
                     })
                     .collect();
-                for max_unavailable in 1..=3 {
-                    for unwilling in [None, Some(0), Some(1)] {
-                        let observed = Observed { max_unavailable, members: members.clone() };
-                        let unwilling = unwilling.filter(|number| *number < members.len()).into_iter().collect();
+                // With the largest classes one number will do.
+                let numbers = if count == 5 { 2..=2 } else { 1..=3 };
+                for max_unavailable in numbers {
+                    for (unwilling, is_under_way) in [(None, false), (None, true), (Some(0), true), (Some(1), false)] {
+                        let members = members.clone();
+                        let observed = Observed { max_unavailable, min_ready_seconds: 5, is_under_way, members };
+                        let unwilling = unwilling.filter(|number| *number < observed.members.len());
+                        let unwilling = unwilling.into_iter().collect();
                         if !visit(&Self { observed, unwilling }) {
                             return;
                         }
@@ -105,7 +117,10 @@ impl Trial<'_> {
     }
 
     fn may_be_next(&self, member: &Member) -> bool {
-        matches!(member.state, State::Outdated { .. }) && !self.is_stopped(member) && self.situation.is_willing(member)
+        matches!(member.state, State::Outdated { .. })
+            && member.template == Judgement::Valid
+            && !self.is_stopped(member)
+            && self.situation.is_willing(member)
     }
 }
 
@@ -145,6 +160,12 @@ fn no_stream_gets_what_another_has_failed_with(trial: &Trial<'_>) -> bool {
     trial.situation.observed.members.iter().all(|it| !trial.is_stopped(it) || trial.turn_of(it).is_none())
 }
 
+/// What Kubernetes would refuse takes nothing down; nor does what it was not asked about yet.
+fn nothing_is_stopped_for_a_template_that_is_not_valid(trial: &Trial<'_>) -> bool {
+    let members = &trial.situation.observed.members;
+    members.iter().all(|member| member.template == Judgement::Valid || trial.turn_of(member).is_none())
+}
+
 /// Where nothing is waited for and nothing has failed, it goes on, with as many as may.
 fn it_never_rests_while_it_may_go_on(trial: &Trial<'_>) -> bool {
     let situation = trial.situation;
@@ -167,10 +188,16 @@ fn no_turn_is_given_to_a_stream_that_wont_use_it(trial: &Trial<'_>) -> bool {
 fn it_is_spoken_of_until_all_is_up_to_date(trial: &Trial<'_>) -> bool {
     let is_outdated = |member: &Member| matches!(member.state, State::Outdated { .. } | State::Taken);
     let is_stopped = |member: &Member| is_outdated(member) && trial.is_stopped(member);
-    let wanted = if trial.situation.number(is_stopped) > 0 {
+    let is_refused = |member: &Member| is_outdated(member) && matches!(member.template, Judgement::Refused(_));
+    let number = |counts: &dyn Fn(&Member) -> bool| trial.situation.number(counts);
+    let wanted = if number(&is_stopped) > 0 {
         Some("RollingUpdateStopped")
+    } else if number(&is_refused) > 0 {
+        Some("TemplateRefused")
+    } else if number(&is_outdated) > 0 || trial.situation.observed.is_under_way && number(&is_on_its_way) > 0 {
+        Some("RollingUpdate")
     } else {
-        (trial.situation.number(is_outdated) > 0).then_some("RollingUpdate")
+        None
     };
     trial.plan.progress.as_ref().map(|progress| progress.reason) == wanted
 }
@@ -197,6 +224,7 @@ const RULES: &[Rule] = rules! {
     what_runs_is_stopped_only_while_few_enough_dont_run
     only_outdated_jobs_are_replaced
     no_stream_gets_what_another_has_failed_with
+    nothing_is_stopped_for_a_template_that_is_not_valid
     it_never_rests_while_it_may_go_on
     no_turn_is_given_to_a_stream_that_wont_use_it
     it_is_spoken_of_until_all_is_up_to_date
@@ -222,8 +250,12 @@ type Wrong = (&'static str, fn(&Situation) -> Plan, &'static str);
 
 /// A plan for another situation than the one that is there.
 fn as_if(situation: &Situation, change: impl Fn(&mut State)) -> Plan {
+    with_members(situation, |member| change(&mut member.state))
+}
+
+fn with_members(situation: &Situation, change: impl Fn(&mut Member)) -> Plan {
     let mut other = situation.clone();
-    other.observed.members.iter_mut().for_each(|member| change(&mut member.state));
+    other.observed.members.iter_mut().for_each(change);
     other.decide()
 }
 
@@ -282,6 +314,20 @@ const WRONG: &[Wrong] = &[
             })
         },
         "it_never_rests_while_it_may_go_on",
+    ),
+    (
+        "it takes every template for one that is valid",
+        |situation| with_members(situation, |member| member.template = Judgement::Valid),
+        "nothing_is_stopped_for_a_template_that_is_not_valid",
+    ),
+    (
+        "it takes the update for done when the last Job has been replaced",
+        |situation| {
+            let mut other = situation.clone();
+            other.observed.is_under_way = false;
+            other.decide()
+        },
+        "it_is_spoken_of_until_all_is_up_to_date",
     ),
     (
         "it asks nobody",

@@ -305,8 +305,9 @@ fn a_pace_that_makes_no_sense_is_refused() {
         for right in [json!(1), json!(50), json!("1%"), json!("25%"), json!("100%")] {
             made(rolling(right)).await.unwrap();
         }
+        let far = json!(99_999_999_999_i64);
         for wrong in
-            [json!(0), json!(-1), json!("0%"), json!("101%"), json!("5"), json!("half"), json!(1.5), json!(true)]
+            [json!(0), json!(-1), far, json!("0%"), json!("101%"), json!("5"), json!("half"), json!(1.5), json!(true)]
         {
             let said = made(rolling(wrong.clone())).await.expect_err(&wrong.to_string());
             assert!(said.contains("spec.updateStrategy.rollingUpdate.maxUnavailable"), "{wrong}: {said}");

@@ -1,5 +1,5 @@
 //! A template change reaches fifty streams, a few at a time, whatever happens to the controller; and not those that are left
-//! when the first fail with it.
+//! when the first fail with it, be it at once or after a while; none if Kubernetes refuses it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,11 +24,8 @@ async fn fifty_streams_roll_over_a_crash_and_stop_where_the_new_jobs_fail() {
     let place = Place::new(&fixture, "rolling").await.unwrap_or_else(|why| panic!("{why}"));
     let roll = Roll { listener: Listener::of(&fixture), fixture: &fixture, place: &place };
     let controller = roll.start_controller("rolling-1").await;
-    roll.patch_class(json!({
-        "initialBackfill": "Never",
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": MOST}},
-    }))
-    .await;
+    roll.patch_class(json!({"initialBackfill": "Never"})).await;
+    roll.patch_class(rolling(1)).await;
     place.create_templates(None).await.unwrap_or_else(|why| panic!("{why}"));
     stream::iter(0..STREAMS)
         .for_each_concurrent(16, |number| {
@@ -44,7 +41,10 @@ async fn fifty_streams_roll_over_a_crash_and_stop_where_the_new_jobs_fail() {
 
     let controller = roll.rolls_over_a_crash(controller).await;
     let controller = roll.stops_where_the_new_jobs_fail(controller).await;
-    roll.goes_on_with_a_template_that_works().await;
+    roll.goes_on_with_a_template_that_works("example.com/stream:3").await;
+    roll.stops_where_the_new_jobs_fail_after_a_while().await;
+    roll.leaves_all_as_it_is_for_a_template_that_is_refused().await;
+    roll.goes_on_with_a_template_that_works("example.com/stream:4").await;
     drop(controller);
     fixture.stop().await;
 }
@@ -106,11 +106,11 @@ impl Roll<'_> {
             if failed > 0 { Ok(()) } else { Err(String::new()) }
         })
         .await;
-        self.class_says("RollingUpdateStopped").await;
+        self.class_says("RollingUpdateStopped", "/stream-").await;
         self.listener.until_it_is_still(Duration::from_secs(6)).await;
         let down = self.most_down_since(before);
         assert!((1..=MOST).contains(&down), "{down} streams at a time were without a running Job");
-        let failed = self.stands_stopped().await;
+        let failed = self.stands_stopped("example.com/stream:2").await;
         assert!((1..=MOST).contains(&failed), "{failed} have failed");
         crate::say(&format!("{failed} of {STREAMS} streams failed with a template that fails; the others ran on"));
 
@@ -119,16 +119,45 @@ impl Roll<'_> {
         let controller = self.start_controller("rolling-3").await;
         // It looks at everything, and finds nothing to say or do.
         self.listener.stays_still(Duration::from_secs(8), mark, |request| !is_write(request)).await;
-        assert_eq!(self.stands_stopped().await, failed);
+        assert_eq!(self.stands_stopped("example.com/stream:2").await, failed);
         controller
     }
 
-    /// Those that have failed leave it by the change of their template, and the others are replaced.
-    async fn goes_on_with_a_template_that_works(&self) {
+    /// Without a readiness probe a pod is ready as soon as it runs: those that end after two seconds mustn't count as available
+    /// before.
+    async fn stops_where_the_new_jobs_fail_after_a_while(&self) {
+        self.patch_class(rolling(60)).await;
+        let fails = json!({"simulated-kubelet/behaviour": "exit 3 after 2s"});
+        self.patch_template(json!({"image": "example.com/broken:2"}), fails).await;
+        self.class_says("RollingUpdateStopped", "/stream-").await;
+        self.listener.until_it_is_still(Duration::from_secs(6)).await;
+        let failed = self.stands_stopped("example.com/stream:3").await;
+        assert!((1..=MOST).contains(&failed), "{failed} have failed");
+        self.patch_class(rolling(1)).await;
+    }
+
+    /// Nobody stops for what could not be started; those that have failed before try again, and are told why they can't.
+    async fn leaves_all_as_it_is_for_a_template_that_is_refused(&self) {
         let before = self.revision();
-        self.patch_template(json!({"image": "example.com/stream:3"}), json!({"simulated-kubelet/behaviour": null}))
-            .await;
-        self.all_run("example.com/stream:3").await;
+        let more_than_its_limit = json!({"requests": {"memory": "2Mi"}, "limits": {"memory": "1Mi"}});
+        let refused = json!({"image": "example.com/refused:1", "resources": more_than_its_limit});
+        self.patch_template(refused, json!({"simulated-kubelet/behaviour": null})).await;
+        self.class_says("TemplateRefused", "/streaming").await;
+        self.listener.until_it_is_still(Duration::from_secs(6)).await;
+        let replaced = self.place.observer.history().iter().any(|sight| {
+            sight.revision > before
+                && sight.what == What::Job
+                && sight.object.pointer("/metadata/deletionTimestamp").is_some()
+                && image(&sight.object) == "example.com/stream:3"
+        });
+        assert!(!replaced, "a stream was stopped for a template that Kubernetes refuses");
+    }
+
+    /// Those that have failed leave it by the change of their template, and the others are replaced.
+    async fn goes_on_with_a_template_that_works(&self, image: &str) {
+        let before = self.revision();
+        self.patch_template(json!({"image": image}), json!({"simulated-kubelet/behaviour": null})).await;
+        self.all_run(image).await;
         let down = self.most_down_since(before);
         assert!((1..=MOST).contains(&down), "{down} streams at a time were without a running Job");
         self.class_says_nothing().await;
@@ -137,11 +166,10 @@ impl Roll<'_> {
     }
 
     /// How many have failed; the others run, with the words that say why.
-    async fn stands_stopped(&self) -> usize {
+    async fn stands_stopped(&self, with: &str) -> usize {
         self.until("stopped streams", |now| {
             let failed: Vec<&str> = streams(now).filter(|it| text(it, "/status/phase") == "Failed").map(name).collect();
-            let running =
-                streaming_jobs(now).filter(|job| is_ready(job) && image(job) == "example.com/stream:2").count();
+            let running = streaming_jobs(now).filter(|job| is_ready(job) && image(job) == with).count();
             let told = streams(now).filter(|it| condition(it, "UpToDate")["reason"] == "RollingUpdateStopped").count();
             let class = streams(now).filter(|it| condition(it, "Ready")["status"] == "True").count();
             let left = STREAMS - failed.len();
@@ -165,14 +193,13 @@ impl Roll<'_> {
         patched.unwrap_or_else(|error| panic!("cannot patch the class: {error}"));
     }
 
-    async fn class_says(&self, reason: &str) {
+    async fn class_says(&self, reason: &str, name: &str) {
         arcane_tests::eventually(crate::SOON, &format!("class that says {reason}"), || async {
             let class = self.class().get(CLASS).await.map_err(|error| error.to_string())?;
             let said = condition(&class.data, "UpToDate");
-            let names_a_stream = said["message"]
-                .as_str()
-                .is_some_and(|message| message.contains(&format!("{}/stream-", self.place.name())));
-            if said["reason"] == reason && names_a_stream { Ok(()) } else { Err(class.data["status"].to_string()) }
+            let name = format!("{}{name}", self.place.name());
+            let names_it = said["message"].as_str().is_some_and(|message| message.contains(&name));
+            if said["reason"] == reason && names_it { Ok(()) } else { Err(class.data["status"].to_string()) }
         })
         .await
         .unwrap_or_else(|timeout| panic!("{timeout}"));
@@ -230,6 +257,11 @@ impl Roll<'_> {
         }
         most
     }
+}
+
+fn rolling(min_ready_seconds: u32) -> Value {
+    let pace = json!({"maxUnavailable": MOST, "minReadySeconds": min_ready_seconds});
+    json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": pace}})
 }
 
 fn streams(now: &Now) -> impl Iterator<Item = &Value> {

@@ -234,7 +234,11 @@ fn outdated(asked: &Asked, standing: Option<Standing>, template: &ResolvedTempla
         ),
         Some(_) => (
             Progress::ROLLS,
-            format!("it is replaced when its turn comes in the rolling update of StreamClass {}", asked.class),
+            format!(
+                "it is replaced when its turn comes in the rolling update of StreamClass {}, whose condition UpToDate \
+                 tells how that stands",
+                asked.class
+            ),
         ),
         None => (
             "TemplateChanged",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arcane_common::identity::Uid;
-use arcane_controller::rolling_update::{Member, Observed, Plan, State, plan};
+use arcane_controller::rolling_update::{Judgement, Member, Observed, Plan, State, plan};
 use proptest::prelude::*;
 
 use super::stream;
@@ -86,9 +86,15 @@ impl World {
                 // By the change of the template it is about to leave `Failed`.
                 Real::Failed(_) => State::Unavailable,
             };
-            Member { stream: stream(number), target: Some(self.template.to_string()), state }
+            let target = Some(self.template.to_string());
+            Member { stream: stream(number), target, template: Judgement::Valid, state }
         });
-        Observed { max_unavailable: self.max_unavailable, members: members.collect() }
+        Observed {
+            max_unavailable: self.max_unavailable,
+            min_ready_seconds: 0,
+            is_under_way: true,
+            members: members.collect(),
+        }
     }
 
     fn class(&mut self) {
