@@ -1,9 +1,9 @@
 #!/bin/sh
 # Finds or builds what a real node runs besides a control plane; prints the directories that have it, as a part of a PATH.
 #
-#   e2e/node/build.sh [MODULE...]     stdout: the directories, nothing else; stderr: progress, if there is work to do
+#   e2e/node/build.sh MODULE...     stdout: the directories, nothing else; stderr: progress, if there is work to do
 #
-# A MODULE is a directory of modules/ next to this script; without arguments it is all of them. What is built is kept in
+# A MODULE is a directory of modules/ next to this script. What is built is kept in
 # ${XDG_CACHE_HOME:-~/.cache}/arcane/node/<module>-<hash of its go.mod and go.sum>. Several may run at the same time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,8 +31,8 @@ lasts() {
 stamp() {
   stamps="-s -w"
   case $1 in
-    kubernetes)
-      version=$(version_of kubernetes k8s.io/kubernetes) number=${version#v}
+    kubernetes | kubeadm)
+      version=$(version_of "$1" k8s.io/kubernetes) number=${version#v}
       minor=${number#*.} minor=${minor%.*}
       for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
         stamps="$stamps -X $package.gitVersion=$version -X $package.gitMajor=${number%%.*} -X $package.gitMinor=$minor"
@@ -88,9 +88,8 @@ build() {
 }
 
 [ "$(uname -s)" = Linux ] || die "a real node is Linux; this machine is $(uname -s)"
-modules=${*:-$(ls "$here/modules")}
 path='' missing=''
-for module in $modules; do
+for module in "$@"; do
   [ -f "$here/modules/$module/go.mod" ] || die "there is no $here/modules/$module/go.mod"
   to=$(directory_of "$module")
   path=$path${path:+:}$to

@@ -26,107 +26,12 @@ cannot() {
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 64; }
 [ "$(uname -s)" = Linux ] || cannot "this is $(uname -s), a node is Linux"
 [ "$(id -u)" = 0 ] || cannot "it needs root (sudo) for namespaces, mounts and cgroups"
-unshare --mount --net --pid --cgroup --ipc --uts --fork true 2>/dev/null ||
-  cannot "even root may not make namespaces here (a container without --privileged?)"
 
-# command:package
-packages=''
-for pair in nft:nftables ip:iproute2 openssl:openssl gcc:gcc pkg-config:pkg-config; do
-  command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
-done
-pkg-config --exists libseccomp 2>/dev/null || packages="$packages libseccomp-dev"
-if [ -n "$packages" ]; then
-  command -v apt-get >/dev/null || cannot "missing, under their names in Debian:$packages"
-  say "installing with apt-get:$packages"
-  # shellcheck disable=SC2086 # a list of words
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages; } \
-    >/dev/null || cannot "apt-get could not install$packages"
-fi
+bash "$here/../namespaces/packages.sh" nft:nftables ip:iproute2 openssl:openssl gcc:gcc pkg-config:pkg-config \
+  /usr/include/seccomp.h:libseccomp-dev
 
 control_plane=$(sh "$here/../../tests/control-plane/build.sh")
-node=$(sh "$here/build.sh")
+node=$(sh "$here/build.sh" cni containerd kubernetes runc)
 helm=$(sh "$here/../../tests/chart-tools/build.sh" helm)
 
-# remove_cgroups FILE: those that are listed in a file of lines "<controller> <directory>"
-remove_cgroups() {
-  local left=''
-  for _ in $(seq 50); do # the kernel takes a moment to empty them
-    left=''
-    while read -r _ directory; do
-      find "$directory" -depth -type d -exec rmdir {} + 2>/dev/null || true
-      if [ -d "$directory" ]; then left="$left $directory"; fi
-    done <"$1"
-    [ -n "$left" ] || return 0
-    sleep 0.1
-  done
-  say "these cgroups are left:$left"
-}
-
-# What a run has left behind that was killed by SIGKILL: its processes have ended, see inside.sh.
-for old in "${TMPDIR:-/tmp}"/arcane-node-*; do
-  if [ -f "$old/run/pid" ] && ! kill -0 "$(cat "$old/run/pid")" 2>/dev/null; then
-    say "removing what a killed run has left: $old"
-    [ ! -f "$old/run/cgroups" ] || remove_cgroups "$old/run/cgroups"
-    rm -rf --one-file-system "$old"
-  fi
-done
-
-state=$(mktemp -d "${TMPDIR:-/tmp}/arcane-node-XXXXXX")
-group=${state##*/}
-mkdir "$state/logs" "$state/run"
-echo $$ >"$state/run/pid"
-cgroups=$state/run/cgroups
-first=''
-
-# Whatever ends this ends everything: with the first process of a pid namespace the kernel kills all others in it, and with
-# the last process of a mount namespace its mounts have gone.
-cleanup() {
-  code=$?
-  trap '' INT TERM HUP
-  if [ -n "$first" ]; then
-    kill -KILL "$first" 2>/dev/null || true
-    wait "$first" 2>/dev/null || true
-  fi
-  if [ "$code" != 0 ] && [ -n "${ARCANE_E2E_LOGS:-}" ]; then
-    mkdir -p "$ARCANE_E2E_LOGS"
-    cp -r "$state/logs/." "$ARCANE_E2E_LOGS/" 2>/dev/null && say "the node's logs are in $ARCANE_E2E_LOGS"
-  fi
-  [ ! -f "$cgroups" ] || remove_cgroups "$cgroups"
-  rm -rf --one-file-system "$state" || true
-  exit "$code"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM HUP
-
-# One cgroup in each hierarchy (version 1), or one (version 2), below the one this process is in.
-if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-  echo "unified /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup | sed 's|/$||')/$group" >"$cgroups"
-else
-  while IFS=: read -r _ controller path; do
-    controller=${controller#name=}
-    if [ -n "$controller" ] && [ -d "/sys/fs/cgroup/$controller" ]; then
-      echo "$controller /sys/fs/cgroup/$controller${path%/}/$group"
-    fi
-  done </proc/self/cgroup >"$cgroups"
-fi
-while read -r controller directory; do
-  mkdir "$directory" || cannot "no cgroup can be made in ${directory%/*}"
-  if [ "$controller" = cpuset ]; then # it begins empty, and nothing may enter it then
-    for file in cpuset.cpus cpuset.mems; do cat "${directory%/*}/$file" >"$directory/$file"; done
-  fi
-done <"$cgroups"
-
-# Only we hold the other end of this: when we end in whatever way, the inside sees it.
-mkfifo "$state/run/owner"
-exec 4<>"$state/run/owner"
-exec 3<&0 # what is started beside the shell has no input otherwise
-(
-  while read -r _ directory; do echo "$BASHPID" >"$directory/cgroup.procs"; done <"$cgroups"
-  exec unshare --mount --net --pid --cgroup --ipc --uts --fork --kill-child=KILL --mount-proc \
-    --propagation private env PATH="$control_plane:$node:$helm:$PATH" bash "$here/inside.sh" "$state" "$@"
-) <&3 4>&- &
-first=$!
-code=0
-wait "$first" || code=$?
-first=''
-exit "$code"
+exec env PATH="$control_plane:$node:$helm:$PATH" bash "$here/../namespaces/enter.sh" "$here/inside.sh" "$@"
