@@ -1,7 +1,7 @@
 #!/bin/sh
 # Finds or builds helm, helm-unittest, kubeconform, promtool and cert-manager, and the drivers of tests/gitops, and prints
-# their directories, as PATH takes them; without arguments those of the first five. Beside cert-manager there are its
-# CustomResourceDefinitions, in crds.
+# their directories, as PATH takes them; without arguments those of the first five, and of prometheus-operator, of which
+# nothing is built. In the directories of cert-manager and prometheus-operator are their CustomResourceDefinitions, in crds.
 #
 #   tests/chart-tools/build.sh [TOOL...]     stdout: DIRECTORY[:DIRECTORY...], nothing else; stderr: progress, if there is work to do
 #
@@ -21,9 +21,9 @@ sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 25
 sources() { if [ -d "$here/$1" ]; then echo "$here/$1"; else echo "$here/../gitops/${1%-driver}"; fi; }
 version_of() { sed -n "s|^require $1 \\(v[^ ]*\\).*|\\1|p; s|^[[:space:]]*$1 \\(v[^ ]*\\).*|\\1|p" "$here/$2/go.mod" | head -n 1; }
 
-# Sets $package, $flags, $takes of a tool.
+# Sets $package, $flags, $takes of a tool, and $definitions: MODULE:DIRECTORY with its CustomResourceDefinitions.
 describe() {
-  flags='' stamps='-s -w'
+  flags='' stamps='-s -w' definitions=''
   case $1 in
     helm)
       # As helm's own Makefile does it: its version, and the Kubernetes that it renders for when there is no cluster.
@@ -40,12 +40,19 @@ describe() {
       ;;
     kubeconform) package=github.com/yannh/kubeconform/cmd/kubeconform takes='10 seconds' ;;
     promtool) package=github.com/prometheus/prometheus/cmd/promtool takes='2 minutes' flags='-tags=remove_all_sd' ;;
-    cert-manager) package=. takes='3 minutes' ;;
+    cert-manager) package=. takes='3 minutes' definitions=github.com/cert-manager/cert-manager:deploy/crds ;;
+    prometheus-operator)
+      package='' takes='5 seconds'
+      definitions=github.com/prometheus-operator/prometheus-operator:example/prometheus-operator-crd
+      ;;
     flux-driver) package=. takes='2 minutes' ;;
     argocd-driver) package=. takes='4 minutes' ;;
-    *) die "there is no tool $1: helm, helm-unittest, kubeconform, promtool, cert-manager, flux-driver, argocd-driver" ;;
+    *) die "there is no tool $1: helm, helm-unittest, kubeconform, promtool, cert-manager, prometheus-operator, flux-driver, argocd-driver" ;;
   esac
 }
+
+# Whether tool $1 is in directory $2.
+is_there() { [ -x "$2/$1" ] || { [ -z "$package" ] && [ -d "$2/crds" ]; }; }
 
 locked='' building=''
 cleanup() {
@@ -69,45 +76,58 @@ build() {
     sleep 1
   done
   locked=$2/lock
-  if [ ! -x "$2/$1" ]; then
+  if ! is_there "$1" "$2"; then
     say "building $1 from Go modules: about $takes the first time (2 cores), kept in $2"
-    started=$(now) told=$(now)
-    # shellcheck disable=SC2086 # $flags is none or one word
-    CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off nice "$go" -C "$(sources "$1")" build -trimpath $flags -ldflags "$stamps" \
-      -o "$2/$1.new" "$package" >"$2/build.log" 2>&1 &
-    building=$!
-    while kill -0 "$building" 2>/dev/null; do
-      if [ $(($(now) - told)) -ge $every ]; then
-        say "building $1, $(duration $(($(now) - started))) so far"
-        told=$(now)
-      fi
-      sleep 1
-    done
-    wait "$building" && code=0 || code=$?
-    if [ "$code" -ne 0 ]; then
-      tail -n 20 "$2/build.log" >&2
-      die "go build failed with status $code; the whole log is $2/build.log"
-    fi
-    building=''
-    if [ "$1" = cert-manager ]; then
-      module=$(GOWORK=off "$go" -C "$here/$1" list -mod=readonly -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)
-      rm -rf "$2/crds" && cp -R "$module/deploy/crds" "$2/crds" && chmod -R u+w "$2/crds"
-    fi
-    mv -f "$2/$1.new" "$2/$1"
+    started=$(now)
+    if [ -n "$definitions" ]; then copy_definitions "$(sources "$1")" "$2/crds"; fi
+    if [ -n "$package" ]; then compile "$1" "$2"; fi
     say "built $1 in $(duration $(($(now) - started)))"
   fi
   rm -f "$locked"
   locked=''
 }
 
+# Copies $definitions, as the go.mod in directory $1 pins their module, to $2.
+copy_definitions() {
+  module=${definitions%%:*}
+  GOFLAGS=-mod=readonly GOWORK=off "$go" -C "$1" mod download "$module" || die "module $module can't be had"
+  rm -rf "$2" "$2.new"
+  cp -R "$(GOFLAGS=-mod=readonly GOWORK=off "$go" -C "$1" list -m -f '{{.Dir}}' "$module")/${definitions#*:}" "$2.new"
+  chmod -R u+w "$2.new"
+  mv "$2.new" "$2"
+}
+
+# Compiles tool $1 into directory $2.
+compile() {
+  told=$(now)
+  # shellcheck disable=SC2086 # $flags is none or one word
+  CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off nice "$go" -C "$(sources "$1")" build -trimpath $flags -ldflags "$stamps" \
+    -o "$2/$1.new" "$package" >"$2/build.log" 2>&1 &
+  building=$!
+  while kill -0 "$building" 2>/dev/null; do
+    if [ $(($(now) - told)) -ge $every ]; then
+      say "building $1, $(duration $(($(now) - started))) so far"
+      told=$(now)
+    fi
+    sleep 1
+  done
+  wait "$building" && code=0 || code=$?
+  if [ "$code" -ne 0 ]; then
+    tail -n 20 "$2/build.log" >&2
+    die "go build failed with status $code; the whole log is $2/build.log"
+  fi
+  building=''
+  mv -f "$2/$1.new" "$2/$1"
+}
+
 directories=''
-for tool in ${*:-helm helm-unittest kubeconform promtool cert-manager}; do
+for tool in ${*:-helm helm-unittest kubeconform promtool cert-manager prometheus-operator}; do
   describe "$tool"
   set -- "$(sources "$tool")"
   for file in "$1"/*.go; do [ ! -f "$file" ] || set -- "$@" "$file"; done
   key=$({ cat "$1/go.mod" "$1/go.sum" && shift && cat /dev/null "$@" && printf '%s' "$flags $stamps"; } | sha256 | cut -c1-16)
   directory=$cache/$tool/$key
-  [ -x "$directory/$tool" ] || build "$tool" "$directory"
+  is_there "$tool" "$directory" || build "$tool" "$directory"
   directories=$directories${directories:+:}$directory
 done
 echo "$directories"

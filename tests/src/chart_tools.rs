@@ -2,18 +2,19 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use tempfile::TempDir;
-
-/// The tools, by name: `helm`, `helm-unittest`, `kubeconform`, `promtool`, `cert-manager`, and `flux-driver` and `argocd-driver`
-/// of `tests/gitops`. They see nothing of the person's own configuration.
+/// The tools, by name: `helm`, `helm-unittest`, `kubeconform`, `promtool`, `cert-manager`, `prometheus-operator` (its definitions
+/// only), and `flux-driver` and `argocd-driver` of `tests/gitops`. They see nothing of the person's own configuration.
 #[derive(Debug)]
 pub struct ChartTools {
     directories: Vec<PathBuf>,
-    home: TempDir,
 }
+
+/// A home that isn't there, and a cache in which nothing can be put. Tests keep the tools in a `static`, which is never dropped:
+/// a directory of theirs would stay.
+const NOBODYS: [(&str, &str); 2] = [("HOME", "/nonexistent"), ("KUBECACHEDIR", "/dev/null")];
 
 /// What a tool gave.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ fn io(what: &str) -> impl FnOnce(std::io::Error) -> ChartToolsError {
 }
 
 impl ChartTools {
-    /// Finds these tools (none named: the first four), or builds them, which takes minutes the first time and tells its
+    /// Finds these tools (none named: all but the last two), or builds them, which takes minutes the first time and tells its
     /// progress on stderr.
     pub fn obtain(names: &[&str]) -> Result<Self, ChartToolsError> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/chart-tools/build.sh");
@@ -65,16 +66,17 @@ impl ChartTools {
             return Err(ChartToolsError::Build(output.status));
         }
         let printed = String::from_utf8_lossy(&output.stdout);
-        let home = tempfile::Builder::new().prefix("arcane-chart-").tempdir().map_err(io("a directory"))?;
-        Ok(Self { directories: std::env::split_paths(OsStr::new(printed.trim_end())).collect(), home })
+        Ok(Self { directories: std::env::split_paths(OsStr::new(printed.trim_end())).collect() })
     }
 
-    /// A directory for files that go with this.
-    pub fn directory(&self) -> &Path {
-        self.home.path()
+    /// The directory of a tool's CustomResourceDefinitions: `cert-manager` and `prometheus-operator` have some.
+    pub fn definitions(&self, name: &str) -> Result<PathBuf, ChartToolsError> {
+        let of_the_tool = |directory: &&PathBuf| directory.iter().rev().nth(1) == Some(OsStr::new(name));
+        let found = self.directories.iter().find(of_the_tool).map(|directory| directory.join("crds"));
+        found.filter(|directory| directory.is_dir()).ok_or_else(|| ChartToolsError::Unknown(name.to_owned()))
     }
 
-    /// Where a tool is; beside it there may be more that belongs to it.
+    /// Where a tool is.
     pub fn path(&self, name: &str) -> Result<PathBuf, ChartToolsError> {
         let found = self.directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file());
         found.ok_or_else(|| ChartToolsError::Unknown(name.to_owned()))
@@ -83,7 +85,7 @@ impl ChartTools {
     /// A tool, to be started as one likes.
     pub fn command(&self, name: &str) -> Result<Command, ChartToolsError> {
         let mut command = Command::new(self.path(name)?);
-        command.env("HOME", self.home.path()).stdin(Stdio::null());
+        command.envs(NOBODYS).stdin(Stdio::null());
         for variable in ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "KUBECONFIG", "HELM_NAMESPACE"] {
             command.env_remove(variable);
         }

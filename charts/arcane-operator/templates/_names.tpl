@@ -33,19 +33,9 @@ operator in a cluster, and `deploy/arcane-operator` is where people look for it.
 {{/* The Secret in which somebody else's certificate is. */}}
 {{- define "arcane.webhook.certificateSecret" -}}
 {{- if eq .Values.certificates.mode "existingSecret" -}}
-{{- required "certificates.existingSecret: name the Secret (tls.crt, tls.key, ca.crt) when certificates.mode is existingSecret" .Values.certificates.existingSecret -}}
+{{- .Values.certificates.existingSecret -}}
 {{- else -}}
 {{- printf "%s-tls" (include "arcane.webhook.fullname" .) -}}
-{{- end -}}
-{{- end -}}
-
-{{/* The namespaces in which the webhook judges, as JSON; nothing, if it is all of them. */}}
-{{- define "arcane.webhook.namespaceSelector" -}}
-{{- if .Values.webhook.namespaceSelector -}}
-{{- toJson .Values.webhook.namespaceSelector -}}
-{{- else if .Values.watchNamespaces -}}
-{{- $named := dict "key" "kubernetes.io/metadata.name" "operator" "In" "values" .Values.watchNamespaces -}}
-{{- toJson (dict "matchExpressions" (list $named)) -}}
 {{- end -}}
 {{- end -}}
 

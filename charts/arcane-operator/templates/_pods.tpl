@@ -12,12 +12,17 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The port of it: (list OVERRIDE PORT) */}}
+{{- define "arcane.port" -}}
+{{- include "arcane.address" . | splitList ":" | last -}}
+{{- end -}}
+
 {{- define "arcane.healthPort" -}}
-{{- include "arcane.address" (list .Values.settings.probes.listenAddrOverride .Values.settings.probes.port) | splitList ":" | last -}}
+{{- include "arcane.port" (list .Values.settings.probes.listenAddrOverride .Values.settings.probes.port) -}}
 {{- end -}}
 
 {{- define "arcane.metricsPort" -}}
-{{- include "arcane.address" (list .Values.settings.telemetry.metricsBindAddressOverride .Values.settings.telemetry.metricsPort) | splitList ":" | last -}}
+{{- include "arcane.port" (list .Values.settings.telemetry.metricsBindAddressOverride .Values.settings.telemetry.metricsPort) -}}
 {{- end -}}
 
 {{/* The flags about logs, health and metrics, which both processes have. */}}

@@ -72,7 +72,7 @@ async fn mount(place: &Place, secret: &Value, directory: &Path) {
 async fn cert_manager_issues_what_the_webhook_serves_and_renews_it() {
     let place = Place::start().await;
     let cert_manager = tools().path("cert-manager").unwrap();
-    let crds = cert_manager.with_file_name("crds").display().to_string();
+    let crds = tools().definitions("cert-manager").unwrap().display().to_string();
     place.kubectl(&["apply", "--server-side", "-f", &crds]).await;
     place.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await;
     place.kubectl(&["create", "namespace", "cert-manager"]).await;

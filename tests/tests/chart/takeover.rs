@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::place::Place;
 use crate::world::*;
 
-/// A chart with these templates.
-fn a_chart(name: &str, templates: &[(&str, String)]) -> String {
-    let directory = tools().directory().join(name);
+/// A chart with these templates, in the place's directory.
+fn a_chart(place: &Place, name: &str, templates: &[(&str, String)]) -> String {
+    let directory = place.cluster.directory().join(name);
     std::fs::create_dir_all(directory.join("templates")).unwrap();
     let chart = format!("apiVersion: v2\nname: {name}\nversion: 0.0.14\n");
     std::fs::write(directory.join("Chart.yaml"), chart).unwrap();
@@ -49,8 +49,8 @@ metadata: {name: of-the-older-chart}
 async fn definitions_and_deployment_of_the_older_charts_are_taken_over() {
     let place = Place::start().await;
     let crds = arcane_tests::fixture::repository_file("charts/arcane-operator/files/crds.yaml");
-    let older_crds = a_chart("arcane-crd", &[("crds.yaml", crds)]);
-    let older = a_chart("older-operator", &[("all.yaml", OLDER_DEPLOYMENT.to_owned())]);
+    let older_crds = a_chart(&place, "arcane-crd", &[("crds.yaml", crds)]);
+    let older = a_chart(&place, "older-operator", &[("all.yaml", OLDER_DEPLOYMENT.to_owned())]);
     place.helm_does(&["install", "arcane-crd", &older_crds, "--namespace", "arcane", "--create-namespace"]);
     place.helm_does(&["install", "arcane", &older, "--namespace", "arcane"]);
     let class = "{apiVersion: streaming.sneaksanddata.com/v1, kind: StreamClass, metadata: {name: kept}, \

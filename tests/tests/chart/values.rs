@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::world::*;
 
 /// Values that make no sense, and what is said of them.
-const REFUSED: [(&str, &str); 19] = [
+const REFUSED: [(&str, &str); 25] = [
     ("nonsense=1", "additional properties 'nonsense' not allowed"),
     ("webhook.nonsense=1", "at '/webhook': additional properties 'nonsense' not allowed"),
     ("settings.probes.nonsense=1", "at '/settings/probes': additional properties"),
@@ -24,11 +24,20 @@ const REFUSED: [(&str, &str); 19] = [
     ("webhook.missingReferences=Maybe", "at '/webhook/missingReferences'"),
     ("webhook.namespaceSelector.matchLabel.a=b", "at '/webhook/namespaceSelector'"),
     ("certificates.mode=none", "at '/certificates/mode'"),
-    ("certificates.mode=existingSecret", "at '/certificates/existingSecret'"),
+    (
+        "certificates.mode=existingSecret",
+        "certificates.existingSecret: certificates.mode existingSecret needs the name of a Secret",
+    ),
+    ("certificates.existingSecret=mine", "set certificates.mode to existingSecret, or leave this empty"),
     ("certificates.self.caLifetime=long", "at '/certificates/self/caLifetime'"),
     ("settings.telemetry.logLevel=loud", "at '/settings/telemetry/logLevel'"),
     ("settings.probes.port=70000", "at '/settings/probes/port'"),
-    ("watchNamespaces={A}", "at '/watchNamespaces/0'"),
+    ("settings.probes.port=9090", "settings.telemetry.metricsPort: port 9090 is that of settings.probes.port"),
+    ("webhook.port=8888", "settings.probes.port: port 8888 is that of webhook.port"),
+    ("webhook.replicas=0", "set webhook.replicas to 1 or more, or webhook.failurePolicy to Ignore"),
+    ("watchNamespaces={A}", "watchNamespaces[0]: \"A\" is no name of a namespace"),
+    ("watchNamespaces={a,b,a}", "watchNamespaces[2]: \"a\" is there twice"),
+    ("watchNamespaces=team-a", "watchNamespaces: \"team-a\" is no list; write [team-a, team-b]"),
 ];
 
 #[test]
@@ -76,7 +85,8 @@ settings:
 
 #[test]
 fn a_values_file_of_the_older_operators_chart_is_taken() {
-    let file = tools().directory().join("older-values.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("older-values.yaml");
     std::fs::write(&file, OLDER).unwrap();
     let arguments = ["template", "arcane", &chart(), "--namespace", "arcane", "--values", &file.display().to_string()];
     let said = tools().run("helm", &arguments).unwrap();
