@@ -52,6 +52,9 @@ END
 - |
   kind: ClusterConfiguration
   dns: {disabled: true}
+- |
+  kind: InitConfiguration
+  timeouts: {controlPlaneComponentHealthCheck: 5m0s, kubernetesAPICall: 5m0s}
 networking: {disableDefaultCNI: true, kubeProxyMode: nftables, ipFamily: ipv4}
 END
 }

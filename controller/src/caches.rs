@@ -5,6 +5,7 @@
 mod crd;
 mod cron_jobs;
 mod memory;
+mod numbers;
 mod own_writes;
 mod table;
 
@@ -23,6 +24,7 @@ use kube::{core::ApiResource, runtime::watcher::Event};
 
 pub use crd::{CrdFacts, OURS};
 pub use memory::{RefusedJob, StreamMemory};
+pub use numbers::Alike;
 pub use own_writes::{OwnWrites, Watched};
 pub use table::{Change, Table};
 
@@ -389,22 +391,6 @@ impl Caches {
             self.index_templates(stream, false);
             self.memory.remove(&stream.key);
         }
-    }
-
-    /// Numbers of a class's streams by phase.
-    pub fn streams_by_phase<'a>(
-        &self,
-        kind: &GroupKind,
-        belongs: impl Fn(&StreamFacts) -> bool + 'a,
-    ) -> BTreeMap<String, i64> {
-        let mut numbers = BTreeMap::new();
-        let streams = self.kinds.get(kind).into_iter().flat_map(|kind| kind.streams.values());
-        for stream in streams.filter(|stream| belongs(stream)) {
-            if let Some(phase) = stream.recorded.phase {
-                *numbers.entry(phase.to_string()).or_insert(0) += 1;
-            }
-        }
-        numbers
     }
 
     /// The keys of all streams of a kind.

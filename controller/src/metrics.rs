@@ -1,9 +1,11 @@
 //! What we count, for Prometheus.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arcane_common::stream::Phase;
 use arcane_process::metrics_page;
 use axum::Router;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -12,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::caches::Alike;
 
 /// Upper ends of the classes of durations. Most reconciles only read caches;
 /// those that write take as long as the API server.
@@ -44,8 +48,17 @@ impl EncodeLabelValue for Outcome {
     }
 }
 
-/// A counter's way to read a queue's length.
+/// A way to read a queue's length.
 type Length = Box<dyn Fn() -> usize + Send + Sync>;
+/// A way to count the streams.
+type Numbers = Box<dyn Fn() -> BTreeMap<Alike, i64> + Send + Sync>;
+
+/// What is asked whenever somebody looks, so that no change need be reported.
+#[derive(Default)]
+struct Asked {
+    queues: Vec<(&'static str, Length)>,
+    streams: Option<Numbers>,
+}
 
 /// Everything that is counted. Cheap to clone: all clones count together.
 #[derive(Clone)]
@@ -59,9 +72,9 @@ struct Shared {
     reconcile_duration: Family<Kind, Histogram, fn() -> Histogram>,
     queue_length: Family<Queue, Gauge>,
     api_writes: Family<ApiWrite, Counter>,
+    streams: Family<Streams, Gauge>,
     leader: Gauge,
-    /// Asked whenever somebody looks, so that no change need be reported.
-    queues: Mutex<Vec<(&'static str, Length)>>,
+    asked: Mutex<Asked>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,6 +98,24 @@ struct ApiWrite {
     verb: &'static str,
     resource: String,
     outcome: Outcome,
+}
+
+/// The namespace isn't called so: by that label Prometheus knows where the controller is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Streams {
+    class: String,
+    stream_namespace: String,
+    phase: &'static str,
+}
+
+impl From<Alike> for Streams {
+    fn from(alike: Alike) -> Self {
+        Self {
+            class: alike.class.unwrap_or_default(),
+            stream_namespace: alike.namespace,
+            phase: alike.phase.map_or("", Phase::as_str),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -115,6 +146,12 @@ impl Metrics {
         registry.register("queue_length", "Objects that wait for a worker", queue_length.clone());
         let api_writes = Family::default();
         registry.register("api_writes", "Writes to the API server, by verb, resource and outcome", api_writes.clone());
+        let streams = Family::default();
+        registry.register(
+            "streams",
+            "Streams, by StreamClass (none: their label names one that isn't there), namespace and phase (none: not seen yet)",
+            streams.clone(),
+        );
         let leader = Gauge::default();
         registry.register("leader", "1 while this process leads", leader.clone());
         Self {
@@ -124,8 +161,9 @@ impl Metrics {
                 reconcile_duration,
                 queue_length,
                 api_writes,
+                streams,
                 leader,
-                queues: Mutex::default(),
+                asked: Mutex::default(),
             }),
         }
     }
@@ -151,8 +189,16 @@ impl Metrics {
 
     /// Shows the length of a queue; it is read whenever somebody looks.
     pub fn show_queue(&self, name: &'static str, length: impl Fn() -> usize + Send + Sync + 'static) {
-        let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.push((name, Box::new(length)));
+        self.asked().queues.push((name, Box::new(length)));
+    }
+
+    /// Shows numbers of streams; they are counted whenever somebody looks.
+    pub fn show_streams(&self, numbers: impl Fn() -> BTreeMap<Alike, i64> + Send + Sync + 'static) {
+        self.asked().streams = Some(Box::new(numbers));
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of it, as OpenMetrics text.
@@ -160,9 +206,18 @@ impl Metrics {
     /// # Errors
     /// None is known; the format's encoder reserves them.
     pub fn text(&self) -> Result<String, fmt::Error> {
-        for (queue, length) in self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        // Held until all is written: two who look at the same time would clear each other's numbers.
+        let asked = self.asked();
+        for (queue, length) in &asked.queues {
             let length = i64::try_from(length()).unwrap_or(i64::MAX);
             self.shared.queue_length.get_or_create(&Queue { queue }).set(length);
+        }
+        if let Some(numbers) = &asked.streams {
+            // What there were before and aren't any more has no number, not the one before.
+            self.shared.streams.clear();
+            for (alike, number) in numbers() {
+                self.shared.streams.get_or_create(&alike.into()).set(number);
+            }
         }
         metrics_page::written(&self.shared.registry)
     }
@@ -222,5 +277,31 @@ mod tests {
         assert!(text.ends_with("# EOF\n"));
         metrics.leads(false);
         assert!(metrics.text().unwrap().contains("\narcane_leader 0\n"));
+    }
+
+    #[test]
+    fn streams_are_counted_whenever_somebody_looks() {
+        let metrics = Metrics::new();
+        let alike = |class: Option<&str>, phase| Alike {
+            class: class.map(ToOwned::to_owned),
+            namespace: "ns".to_owned(),
+            phase,
+        };
+        let now = Arc::new(Mutex::new(BTreeMap::from([
+            (alike(Some("orders"), Some(Phase::Failed)), 2),
+            (alike(None, None), 1),
+        ])));
+        metrics.show_streams({
+            let now = Arc::clone(&now);
+            move || now.lock().unwrap().clone()
+        });
+        let failed = "arcane_streams{class=\"orders\",stream_namespace=\"ns\",phase=\"Failed\"}";
+        let text = metrics.text().unwrap();
+        assert!(text.contains(&format!("{failed} 2\n")), "{text}");
+        assert!(text.contains("arcane_streams{class=\"\",stream_namespace=\"ns\",phase=\"\"} 1\n"), "{text}");
+        *now.lock().unwrap() = BTreeMap::from([(alike(Some("orders"), Some(Phase::Running)), 2)]);
+        let text = metrics.text().unwrap();
+        assert!(!text.contains(failed), "{text}");
+        assert!(text.contains("phase=\"Running\"} 2\n"), "{text}");
     }
 }

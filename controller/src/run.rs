@@ -172,6 +172,11 @@ async fn work(args: &RunArgs, health: &Health, context: &Arc<Context>, workers: 
     tracing::info!("ready");
     let queue = context.queue.clone();
     context.metrics.show_queue("all", move || queue.len());
+    // Weak, for the context holds the metrics.
+    let weak = Arc::downgrade(context);
+    context
+        .metrics
+        .show_streams(move || weak.upgrade().map(|context| context.caches().numbers_of_streams()).unwrap_or_default());
     for _ in 0..args.workers {
         workers.spawn(reconcile::work(Arc::clone(context)));
     }

@@ -8,7 +8,7 @@ use std::{
 use arcane_common::{
     api::{condition::ConditionStatus, stream_class::StreamClassPhase, well_known},
     identity::ObjectName,
-    references::{ClassCandidate, ClassChoice, choose_class},
+    references::ClassCandidate,
     validation::join,
 };
 use jiff::Unit;
@@ -241,11 +241,7 @@ fn gather(caches: &mut Caches, name: &str, configuration: Option<&str>, update: 
         },
     };
     let candidates: Vec<ClassCandidate> = caches.classes_of(&group_kind).map(|class| class.candidate()).collect();
-    let streams = caches.streams_by_phase(&group_kind, |stream| {
-        let noted = caches.noted_class(&stream.key);
-        let choice = choose_class(stream.class_label.as_deref(), noted.as_deref(), &candidates);
-        matches!(choice, ClassChoice::Class(chosen) if chosen.name == class.name)
-    });
+    let streams = caches.streams_by_phase(&group_kind, &class.name, &candidates);
     let status_refused = caches.kinds.get(&group_kind).and_then(|entry| entry.status_refused.clone());
     let schema = class.spec.stream_schema.as_ref();
     let schema_problem = schema.and_then(|schema| caches.schemas.of(name, schema).err()).map(|found| join(&found));

@@ -9,7 +9,7 @@ use arcane_common::{
     api::condition::ConditionStatus,
     field_path::FieldPath,
     identity::{ObjectName, StreamKey, Uid},
-    references::{ClassCandidate, ClassChoice, Found, choose_class, resolve},
+    references::{ClassCandidate, ClassChoice, Found, resolve},
     stream::{Phase, TemplateRef},
     template::template_hash,
 };
@@ -58,9 +58,7 @@ pub(super) fn gather(caches: &mut Caches, class: &str, now: Timestamp) -> Gather
     // Those of which only their own decision knows whether they can run.
     let mut unsure = Vec::new();
     for stream in entry.streams.values().filter(|stream| !stream.suspended && !stream.deleting) {
-        let noted = caches.noted_class(&stream.key);
-        let choice = choose_class(stream.class_label.as_deref(), noted.as_deref(), &candidates);
-        if !matches!(choice, ClassChoice::Class(chosen) if chosen.name == class.name) {
+        if !matches!(caches.class_of(stream, &candidates), ClassChoice::Class(chosen) if chosen.name == class.name) {
             continue;
         }
         let Some(template) = &stream.streaming_template else { continue };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arcane_common::{
     identity::{ObjectName, StreamKey},
-    references::{ClassCandidate, ClassChoice, Found, choose_class, labelled_class_is_missing, resolve},
+    references::{ClassCandidate, ClassChoice, Found, labelled_class_is_missing, resolve},
     stream::{TemplateRef, configuration_hash::is_hash_of_go_operator, secret_refs::SecretEnvironment},
     template::{JobTemplate, template_hash},
     validation::{StreamInput, join, validate_stream_of_class},
@@ -50,8 +50,7 @@ pub fn gather(caches: &mut Caches, key: &StreamKey, now: Timestamp) -> Option<Ga
     let candidates: Vec<ClassCandidate> = caches.classes_of(&key.kind).map(|class| class.candidate()).collect();
     let cron_jobs = caches.cron_jobs_of(key).map(|cron_job| observed_cron_job(cron_job, &stream)).collect();
     let runs = caches.runs_of(key).map(|run| (**run).clone()).collect();
-    let noted = caches.noted_class(key);
-    let (class, asked) = match choose_class(stream.class_label.as_deref(), noted.as_deref(), &candidates) {
+    let (class, asked) = match caches.class_of(&stream, &candidates) {
         ClassChoice::None => return None,
         ClassChoice::LabelledMissing(name) => (None, Err(missing_class(name, key))),
         ClassChoice::Class(candidate) => {

@@ -55,11 +55,15 @@ fn prometheus_reads_the_dashboards_queries() {
 fn each_alert_says_what_is_wrong_and_what_to_do() {
     let rules = rendered_rules();
     let rules = rules["groups"][0]["rules"].as_array().unwrap();
+    let runbook = repository_file("docs/runbook.md");
     assert!(rules.len() > 8);
     for rule in rules {
         assert!(rule["annotations"]["summary"].is_string() && rule["annotations"]["description"].is_string(), "{rule}");
         assert!(["warning", "critical"].contains(&rule["labels"]["severity"].as_str().unwrap()), "{rule}");
         assert!(rule["for"].is_string(), "{rule}");
+        let (name, link) = (rule["alert"].as_str().unwrap(), rule["annotations"]["runbook_url"].as_str().unwrap());
+        assert!(link.ends_with(&format!("/docs/runbook.md#{}", name.to_lowercase())), "{link}");
+        assert!(runbook.lines().any(|line| line == format!("## {name}")), "docs/runbook.md says nothing of {name}");
     }
 }
 
@@ -93,6 +97,20 @@ fn alerts_are_raised_by_what_they_are_about_and_by_nothing_else() {
         (
             with(series(r#"arcane_reconciles_total{namespace="arcane", kind="S", outcome="failure"}"#, "0+60x60")),
             Some("ArcaneReconcilesFail"),
+        ),
+        (
+            with(series(
+                r#"arcane_streams{namespace="arcane", class="c", stream_namespace="s", phase="Failed"}"#,
+                "0x10 1x50",
+            )),
+            Some("ArcaneStreamsFailed"),
+        ),
+        (
+            with(series(
+                r#"arcane_streams{namespace="arcane", class="c", stream_namespace="s", phase="Running"}"#,
+                "9x60",
+            )),
+            None,
         ),
         (with(series(r#"arcane_queue_length{namespace="arcane", queue="all"}"#, "900x60")), Some("ArcaneQueueLong")),
         (
