@@ -1,7 +1,8 @@
 #!/bin/sh
-# Finds or builds helm, helm-unittest, kubeconform, promtool and cert-manager, and the drivers of tests/gitops, and prints
+# Finds or builds helm, helm-unittest, kubeconform, promtool and cert-manager, and what tests/gitops needs besides, and prints
 # their directories, as PATH takes them; without arguments those of the first five, and of prometheus-operator, of which
-# nothing is built. In the directories of cert-manager and prometheus-operator are their CustomResourceDefinitions, in crds.
+# nothing is built. In the directories of cert-manager, prometheus-operator and kustomize-controller are their
+# CustomResourceDefinitions, in crds.
 #
 #   tests/chart-tools/build.sh [TOOL...]     stdout: DIRECTORY[:DIRECTORY...], nothing else; stderr: progress, if there is work to do
 #
@@ -47,7 +48,14 @@ describe() {
       ;;
     flux-driver) package=. takes='2 minutes' ;;
     argocd-driver) package=. takes='4 minutes' ;;
-    *) die "there is no tool $1: helm, helm-unittest, kubeconform, promtool, cert-manager, prometheus-operator, flux-driver, argocd-driver" ;;
+    kustomize-controller)
+      package=github.com/fluxcd/kustomize-controller takes='5 minutes'
+      definitions=github.com/fluxcd/kustomize-controller:config/crd/bases
+      ;;
+    *)
+      die "there is no tool $1: helm, helm-unittest, kubeconform, promtool, cert-manager, prometheus-operator, flux-driver," \
+        "argocd-driver, kustomize-controller"
+      ;;
   esac
 }
 

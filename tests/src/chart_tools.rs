@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// The tools, by name: `helm`, `helm-unittest`, `kubeconform`, `promtool`, `cert-manager`, `prometheus-operator` (its definitions
-/// only), and `flux-driver` and `argocd-driver` of `tests/gitops`. They see nothing of the person's own configuration.
+/// only), and `flux-driver`, `argocd-driver` and `kustomize-controller` of `tests/gitops`. They see nothing of the person's own
+/// configuration.
 #[derive(Debug)]
 pub struct ChartTools {
     directories: Vec<PathBuf>,

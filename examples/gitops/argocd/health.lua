@@ -35,6 +35,11 @@ if holds("Stalled") then
 end
 -- A suspended stream is as it should be. Argo CD's own "Suspended" would let a sync with several waves wait for ever.
 if holds("Ready") then
+  -- So is what waits for an update, or whose rolling update has stopped: the stream that failed is "Degraded" by itself. A
+  -- class that said so, too, would keep a sync with waves from the template that mends it, which comes after the class.
+  if conditions.UpToDate ~= nil and conditions.UpToDate.status == "False" then
+    return verdict("Healthy", conditions.UpToDate)
+  end
   return verdict("Healthy", conditions.Ready)
 end
 if conditions.Ready ~= nil then

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use arcane_tests::fixture::{any_object, definition_of, repository_file, streams_of, until};
+use arcane_tests::fixture::{SOON, any_object, condition_of, definition_of, repository_file, streams_of, until};
 use arcane_tests::manifests::{KINDS, NAMESPACE, manifests};
-use arcane_tests::{PodBehaviour, PodKind, TestNamespace};
+use arcane_tests::{PodBehaviour, PodKind, TestNamespace, eventually};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
@@ -23,6 +23,9 @@ const KINDS_OF_STREAMS: [(&str, &str); 5] = [
     ("nothing", "Bare"),
 ];
 
+/// A kind whose class replaces Jobs a few at a time.
+const ROLLING: &str = "Rolling";
+
 const PHASES: [&str; 6] = ["Pending", "Backfilling", "Running", "Scheduled", "Suspended", "Failed"];
 
 /// An object in a state.
@@ -38,7 +41,7 @@ fn status_schema(kind: &str) -> Value {
         kinds[0].value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"].clone()
     };
     match kind {
-        "Whole" => any_object(),
+        "Whole" | ROLLING => any_object(),
         "Some" => of_example("sql-server"),
         "Old" => of_example("json"),
         "Phase" => json!({"type": "object", "properties": {"phase": {"type": "string"}}}),
@@ -51,10 +54,14 @@ fn plugin_of(kind: &str) -> String {
     let mut crd: Value = serde_json::from_str(&definition_of(GROUP, &kind, &plural, any_object())).unwrap();
     let short = kind.trim_end_matches("HealthStream");
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"] = status_schema(short);
-    let class = json!({
+    let mut class = json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": "StreamClass", "metadata": {"name": plural},
         "spec": {"apiGroupRef": GROUP, "apiVersion": "v1", "kindRef": kind, "pluralName": plural, "secretRefs": []},
     });
+    if short == ROLLING {
+        class["spec"]["initialBackfill"] = json!("Never");
+        class["spec"]["updateStrategy"] = json!({"type": "RollingUpdate"});
+    }
     // Of the last kind nobody is in charge.
     if short == "Unseen" { crd.to_string() } else { format!("{crd}\n---\n{class}") }
 }
@@ -74,11 +81,20 @@ fn stream_of(kind: &str, name: &str) -> Value {
     })
 }
 
+fn template(name: &str) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/v1"), "kind": "StreamingJobTemplate", "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": {
+            "spec": {"containers": [{"name": "stream", "image": "example.com/stream:1"}]},
+        }},
+    })
+}
+
 #[test]
 fn the_table_of_the_docs_is_what_the_evaluators_say() {
     on_a_cluster(async |world| {
         let fixture = &world.fixture;
-        for kind in KINDS_OF_STREAMS.iter().map(|(_, kind)| *kind).chain(["Unseen"]) {
+        for kind in KINDS_OF_STREAMS.iter().map(|(_, kind)| *kind).chain([ROLLING, "Unseen"]) {
             fixture.apply(None, &plugin_of(kind)).await;
         }
         let ns = fixture.empty_namespace("health").await;
@@ -87,19 +103,15 @@ fn the_table_of_the_docs_is_what_the_evaluators_say() {
         kubelet.set(ns.name(), "backfilling", PodKind::Backfill, PodBehaviour::runs());
         kubelet.set(ns.name(), "failed", PodKind::Streaming, PodBehaviour::exits(1, Duration::ZERO));
         kubelet.set(ns.name(), "unlucky", PodKind::Backfill, PodBehaviour::exits(1, Duration::ZERO));
-        let container = json!([{"name": "stream", "image": "example.com/stream:1"}]);
-        let template = |name: &str, containers: &Value| {
-            json!({
-                "apiVersion": format!("{GROUP}/v1"), "kind": "StreamingJobTemplate", "metadata": {"name": name},
-                "spec": {"backoffLimit": 0, "template": {"spec": {"containers": containers}}},
-            })
-        };
-        ns.apply(&template("streaming", &container).to_string()).await;
-        ns.apply(&template("without-image", &json!([{"name": "stream"}])).to_string()).await;
+        ns.apply(&template("streaming").to_string()).await;
+        let mut without_image = template("without-image");
+        without_image["spec"]["template"]["spec"]["containers"] = json!([{"name": "stream"}]);
+        ns.apply(&without_image.to_string()).await;
 
         let mut rows = streams(&ns).await;
+        rows.extend(rolling(&ns).await);
         rows.extend(classes(&ns).await);
-        rows.extend(templates(&ns, &template("unseen", &container)).await);
+        rows.extend(templates(&ns, &template("unseen")).await);
         rows.extend(requests(&ns).await);
 
         let objects: Vec<Value> = rows.iter().map(|row| row.object.clone()).collect();
@@ -159,6 +171,45 @@ async fn streams(ns: &TestNamespace<'_>) -> Vec<Row> {
     rows
 }
 
+/// A class whose rolling update has stopped, and the stream that runs on with its earlier template.
+async fn rolling(ns: &TestNamespace<'_>) -> Vec<Row> {
+    let mut template = template("rolled");
+    ns.apply(&template.to_string()).await;
+    let api = ns.objects(&kind_of(ROLLING));
+    for name in ["first", "second"] {
+        let mut stream = stream_of(ROLLING, name);
+        stream["spec"]["jobTemplateRef"]["name"] = json!("rolled");
+        ns.apply(&stream.to_string()).await;
+        until(&api, name, "Running stream", |it| it["status"]["phase"] == "Running").await;
+    }
+    template["spec"]["template"]["metadata"]["annotations"] = json!({"simulated-kubelet/behaviour": "exit 3"});
+    ns.apply(&template.to_string()).await;
+    let stopped = |it: &Value| condition_of(it, "UpToDate")["reason"] == "RollingUpdateStopped";
+    let classes: Api<DynamicObject> = Api::all_with(ns.fixture().client(), &classes_kind());
+    let class = until(&classes, &kind_of(ROLLING).plural, "class whose rolling update has stopped", stopped).await;
+    let (failed, running) = eventually(SOON, "stream that has failed, and one that runs on", || async {
+        let listed = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let mut streams: Vec<Value> = listed.items.iter().filter_map(|it| serde_json::to_value(it).ok()).collect();
+        let mut take = |phase: &str| {
+            let found = streams.iter().position(|it| it["status"]["phase"] == phase);
+            found.map(|at| streams.swap_remove(at)).ok_or(format!("none is {phase}"))
+        };
+        Ok((take("Failed")?, take("Running")?))
+    })
+    .await
+    .unwrap_or_else(|timeout| panic!("{timeout}"));
+    let row = |what: &str, state: &str, object| Row { what: what.to_owned(), state: state.to_owned(), object };
+    vec![
+        row("stream", "Failed in a rolling update", failed),
+        row("stream", "Running, its rolling update has stopped", running),
+        row("StreamClass", "Ready, its rolling update has stopped", class),
+    ]
+}
+
+fn classes_kind() -> kube::core::ApiResource {
+    streams_of(GROUP, "v1", "StreamClass", "streamclasses")
+}
+
 fn old_word(phase: &str) -> &'static str {
     match phase {
         "Pending" => "RESTARTING",
@@ -186,8 +237,7 @@ async fn classes(ns: &TestNamespace<'_>) -> Vec<Row> {
     ns.apply(&definition_of(other, "UnreadableStream", "unreadablestreams", any_object())).await;
     let failed = class("health-failed", other, "UnreadableStream", "unreadablestreams");
     ns.apply(&format!("{pending}\n---\n{failed}")).await;
-    let api: Api<DynamicObject> =
-        Api::all_with(ns.fixture().client(), &streams_of(GROUP, "v1", "StreamClass", "streamclasses"));
+    let api: Api<DynamicObject> = Api::all_with(ns.fixture().client(), &classes_kind());
     let mut rows = Vec::new();
     for (name, phase) in [("wholehealthstreams", "Ready"), ("health-pending", "Pending"), ("health-failed", "Failed")] {
         let object = until(&api, name, &format!("{phase} class"), |it| it["status"]["phase"] == phase).await;

@@ -8,6 +8,7 @@ mod documented;
 mod drift;
 mod engines;
 mod health;
+mod kustomize_controller;
 mod refused;
 mod self_heal;
 mod sets;
