@@ -41,9 +41,9 @@ control-plane-tests: ## The tests on a real control plane
 
 # Flux's and Argo CD's engines are built from Go modules, once, like helm.
 .PHONY: gitops
-gitops: ## Fifty random folders for each of Flux, Argo CD and Helm, a hundred reconciles; CI runs what is quick of it
+gitops: ## Fifty random folders (ARCANE_GITOPS) for each of Flux, Argo CD and Helm, a hundred reconciles; CI runs a slice of it
 	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
-	ARCANE_GITOPS=50 $(CARGO) test -p arcane-tests --features control-plane --test gitops -- --nocapture --test-threads=1
+	ARCANE_GITOPS=$${ARCANE_GITOPS:-50} $(CARGO) test -p arcane-tests --features control-plane --test gitops -- --nocapture --test-threads=1
 
 # helm, helm-unittest, kubeconform, promtool and cert-manager are built from Go modules, once.
 .PHONY: chart

@@ -29,7 +29,11 @@ impl World {
         let plane = ControlPlane::start(Default::default()).await.unwrap_or_else(|error| panic!("{error}"));
         let options = FixtureOptions {
             operator,
-            operator_arguments: vec![format!("--webhook-configuration={WEBHOOK}")],
+            // Under load it may lose its Lease, and ends then, as it should: but nobody starts it again here.
+            operator_arguments: vec![
+                format!("--webhook-configuration={WEBHOOK}"),
+                "--leader-election=false".to_owned(),
+            ],
             sample_plugin: false,
             ..FixtureOptions::default()
         };
@@ -67,5 +71,5 @@ pub fn on_its_own_cluster(test: impl Future<Output = ()>) {
 
 /// How many random folders each engine gets: a few, or as many as `ARCANE_GITOPS` says.
 pub fn folders() -> u64 {
-    std::env::var("ARCANE_GITOPS").ok().and_then(|number| number.parse().ok()).unwrap_or(2)
+    std::env::var("ARCANE_GITOPS").ok().and_then(|number| number.parse().ok()).unwrap_or(5)
 }
