@@ -123,6 +123,17 @@ impl JobFacts {
         self.is_unfinished() && self.deleting_since.is_none() && !self.suspended && !self.ready
     }
 
+    /// Whether it ended well by itself. A program that is told to end may do so with exit code 0, and the Job controller calls
+    /// its Job complete for that, though the work isn't done. One that ended in the second of its deletion counts as told,
+    /// too: a deletion of ours names the version that was seen, so it never meets one that has ended.
+    pub fn has_done_its_work(&self) -> bool {
+        match (&self.state, self.deleting_since) {
+            (JobState::Succeeded { .. }, None) => true,
+            (JobState::Succeeded { finished, .. }, Some(since)) => finished.is_some_and(|finished| finished < since),
+            _ => false,
+        }
+    }
+
     /// Whether its pods may run.
     pub fn is_unfinished(&self) -> bool {
         self.state == JobState::Unfinished

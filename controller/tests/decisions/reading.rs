@@ -298,8 +298,13 @@ pub fn is_of_another_stream(observed: &Observed, request: &RequestFacts) -> bool
 }
 
 pub fn has_succeeded(observed: &Observed, request: &RequestFacts) -> bool {
-    own_jobs(observed)
-        .any(|job| does_backfill_of(job, request) && matches!(job.facts.state, JobState::Succeeded { .. }))
+    own_jobs(observed).any(|job| does_backfill_of(job, request) && ended_well_by_itself(&job.facts))
+}
+
+/// §3.3: a backfill that is stopped goes on later. A program that is told to end may well do so with exit code 0.
+fn ended_well_by_itself(job: &JobFacts) -> bool {
+    let JobState::Succeeded { finished, .. } = job.state else { return false };
+    job.deleting_since.is_none_or(|told| finished.is_some_and(|finished| finished < told))
 }
 
 /// Whether a request is neither settled nor to be settled now, but for being superseded.

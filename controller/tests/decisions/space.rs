@@ -76,7 +76,7 @@ fn with(mut job: ObservedJob, change: Change) -> ObservedJob {
 }
 
 /// How far a Job can be.
-const STATES: [Change; 9] = [
+const STATES: [Change; 10] = [
     |_| {},
     |job| job.facts.deleting_since = Some(ago(1)),
     |job| job.facts.deleting_since = Some(ago(3_600)),
@@ -91,6 +91,11 @@ const STATES: [Change; 9] = [
     |job| {
         job.facts.state = failed();
         job.facts.deleting_since = Some(ago(3_600));
+    },
+    // It ended well, for it was told to end.
+    |job| {
+        job.facts.state = succeeded(1_000, 1);
+        job.facts.deleting_since = Some(ago(2));
     },
 ];
 

@@ -55,6 +55,7 @@ pub const WRONG: &[Wrong] = wrong_versions! {
     it_never_looks_at_a_pod_that_doesnt_start is caught by a_job_without_a_ready_pod_is_looked_into;
     it_is_ready_whatever_happens is caught by exactly_one_of_ready_reconciling_and_stalled_holds;
     it_leaves_what_the_older_operator_said_of_a_failure is caught by failed_is_stalled;
+    it_takes_what_was_told_to_end_for_done is caught by a_request_completes_only_by_its_own_jobs_success;
 };
 
 /// The plan for another situation than the one that is there.
@@ -223,6 +224,17 @@ fn it_is_ready_whatever_happens(observed: &Observed) -> Plan {
         }
     }
     plan
+}
+
+fn it_takes_what_was_told_to_end_for_done(observed: &Observed) -> Plan {
+    plan_as_if(observed, |observed| {
+        for job in &mut observed.jobs {
+            if let (JobState::Succeeded { finished, .. }, Some(told)) = (&mut job.facts.state, job.facts.deleting_since)
+            {
+                *finished = Some(told - jiff::SignedDuration::from_secs(1));
+            }
+        }
+    })
 }
 
 /// Faults that a single decision doesn't show; the world does.

@@ -41,9 +41,7 @@ fn is_open_after_recording(observed: &Observed, request: &RequestFacts, plan: &m
         write(plan, request, BackfillRequestPhase::Cancelled, "StreamRecreated", message.to_owned());
         return false;
     }
-    let succeeded = observed
-        .own_jobs()
-        .find(|job| job.is_of_request(request) && matches!(job.facts.state, JobState::Succeeded { .. }));
+    let succeeded = observed.own_jobs().find(|job| job.is_of_request(request) && job.facts.has_done_its_work());
     if let Some(job) = succeeded {
         let message = format!("Job {} completed", job.facts.name.name);
         write(plan, request, BackfillRequestPhase::Completed, "Completed", message);
