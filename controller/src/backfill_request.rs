@@ -11,7 +11,7 @@ use crate::{
     key::Key,
     reconcile::Next,
     resources,
-    stream::{action::RequestStatus, write_request_status},
+    stream::{MOVED_ON, action::RequestStatus, write_request_status},
     writes::WriteError,
 };
 
@@ -102,7 +102,11 @@ pub async fn reconcile(context: &Context, name: &ObjectName) -> Result<Next, Wri
     let Some(observed) = observed else { return Ok(Next::Change) };
     let Some(status) = plan(&observed) else { return Ok(Next::Change) };
     let request = &observed.request;
-    write_request_status(context, &key, request, &status, None).await?;
+    match write_request_status(context, &key, request, &status, None).await {
+        // It is gone, or somebody else has written it: the watch will say so.
+        Err(error) if error.is_not_found() || error.is_conflict() => return Ok(Next::After(MOVED_ON)),
+        outcome => outcome?,
+    }
     if request.reason.as_deref() != Some(status.reason) {
         let warning = status.phase == BackfillRequestPhase::Pending;
         let resource = resources::backfill_requests();

@@ -510,13 +510,13 @@ impl Caches {
         let since = self.own_writes.oldest_unseen(key)?;
         let left = UNSEEN_LIMIT.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero());
         if left.is_none() {
-            // The watch is ill, or the object came and went unseen. Nothing is known for certain of the pods.
+            // The watch is ill, or the object came and went unseen. Nothing is known for certain.
             tracing::warn!(%key, "own writes were not seen in time");
             self.own_writes.give_up(key);
             if let Key::Stream(stream) = key
                 && let Some(memory) = self.memory.get_mut(stream)
             {
-                memory.pods_clear = false;
+                memory.doubts_watches();
             }
         }
         left

@@ -2,6 +2,7 @@
 
 pub mod action;
 mod apply;
+mod doubt;
 pub mod gather;
 pub mod observed;
 pub mod plan;
@@ -22,10 +23,16 @@ use self::{apply::Applied, gather::Gathered, observed::Pods};
 use crate::{context::Context, key::Key, reconcile::Next, writes::WriteError};
 
 /// A world that has moved on is looked at again at the latest after this; usually a watch is quicker.
-const MOVED_ON: Duration = Duration::from_secs(1);
+pub const MOVED_ON: Duration = Duration::from_secs(1);
 
 /// Brings one stream a step further.
 pub async fn reconcile(context: &Context, key: &StreamKey) -> Result<Next, WriteError> {
+    if is_in_doubt(context, key, None) {
+        if !doubt::is_over(context, key).await? {
+            return Ok(Next::After(MOVED_ON));
+        }
+        is_in_doubt(context, key, Some(false));
+    }
     let (gathered, plan) = match decide(context, key, None) {
         Decision::Nothing => return Ok(Next::Change),
         Decision::Later(wait) => return Ok(Next::After(wait)),
@@ -46,6 +53,17 @@ pub async fn reconcile(context: &Context, key: &StreamKey) -> Result<Next, Write
         (Applied::All, Some(wait)) => Next::After(wait),
         (Applied::All, None) => Next::Change,
     })
+}
+
+/// Whether the watches may lack something that this process did itself; `now` is noted.
+fn is_in_doubt(context: &Context, key: &StreamKey, now: Option<bool>) -> bool {
+    let mut caches = context.caches();
+    let Some(uid) = caches.stream(key).map(|stream| stream.uid.clone()) else { return false };
+    let in_doubt = &mut caches.memory_of(key, &uid).in_doubt;
+    if let Some(now) = now {
+        *in_doubt = now;
+    }
+    *in_doubt
 }
 
 enum Decision {

@@ -71,6 +71,15 @@ impl WriteError {
         matches!(self.code(), Some(400 | 403 | 404 | 422)) || self.status().is_some_and(|s| s.reason == "Invalid")
     }
 
+    /// Whether the API server may have done what it was asked for all the same: it gave no answer, or said that it is in
+    /// trouble.
+    pub fn may_have_been_done(&self) -> bool {
+        match self {
+            Self::Api { .. } => self.code().is_none_or(|code| code >= 500),
+            Self::NotLeading(_) | Self::Malformed { .. } => false,
+        }
+    }
+
     fn status(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Api { source, .. } => match source.as_ref() {
@@ -144,11 +153,21 @@ impl Context {
         Ok(())
     }
 
-    /// Deletes exactly the object of this UID, after its dependents. One that isn't there (any more) is fine.
-    pub async fn delete_in_foreground(&self, target: Target<'_>, uid: &Uid) -> Result<(), WriteError> {
+    /// Deletes exactly the object of this UID, after its dependents, and if a version is given, only while it is at that
+    /// one. Tells whether it goes now; one that isn't there (any more) is fine, and so is one that has changed: the watch will
+    /// say so.
+    pub async fn delete_in_foreground(
+        &self,
+        target: Target<'_>,
+        uid: &Uid,
+        version: Option<&str>,
+    ) -> Result<bool, WriteError> {
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Foreground),
-            preconditions: Some(Preconditions { uid: Some(uid.to_string()), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_string()),
+                resource_version: version.map(ToOwned::to_owned),
+            }),
             ..DeleteParams::default()
         };
         self.leadership.may_write()?;
@@ -158,9 +177,9 @@ impl Context {
                 if let Some(deleting) = outcome.left() {
                     self.note(target, &deleting);
                 }
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -12,6 +12,8 @@ pub struct StreamMemory {
     pub uid: Uid,
     /// Whether no pod runs but those of Jobs that we see.
     pub pods_clear: bool,
+    /// Whether there may be something of it that this process did, and that the watches will show only later, or never.
+    pub in_doubt: bool,
     /// Since when a Job of it is seen without a ready pod.
     pub without_pod: Option<(Uid, Timestamp)>,
     /// How many times in a row its streaming Job ended well at once.
@@ -44,6 +46,7 @@ impl StreamMemory {
         Self {
             uid,
             pods_clear: false,
+            in_doubt: false,
             without_pod: None,
             quick_ends: 0,
             taken_names: BTreeSet::new(),
@@ -52,5 +55,11 @@ impl StreamMemory {
             told: None,
             told_run: None,
         }
+    }
+
+    /// What the watches show may lack something of our own: nothing is known for certain until a list has shown it.
+    pub fn doubts_watches(&mut self) {
+        self.pods_clear = false;
+        self.in_doubt = true;
     }
 }

@@ -67,8 +67,8 @@ impl Work<'_> {
     async fn carry_out(&self, action: &Action) -> Result<Applied, WriteError> {
         match action {
             Action::CreateInitialRequest { name } => self.create_initial_request(name).await?,
-            Action::OwnRequest { request } => self.own_request(request).await?,
-            Action::WriteRequestStatus { request, status } => self.write_request_status(request, status).await?,
+            Action::OwnRequest { request } => return self.own_request(request).await,
+            Action::WriteRequestStatus { request, status } => return self.write_request_status(request, status).await,
             Action::MarkCompleted { request } => self.mark_completed(request).await?,
             Action::DeleteJob { name, uid, cause } => self.delete_job(name, uid, *cause).await?,
             Action::StampJob { name, uid, role } => self.stamp_job(name, uid, role).await?,
@@ -139,8 +139,8 @@ impl Work<'_> {
         }
     }
 
-    async fn own_request(&self, name: &ObjectName) -> Result<(), WriteError> {
-        let Some(request) = self.request(name) else { return Ok(()) };
+    async fn own_request(&self, name: &ObjectName) -> Result<Applied, WriteError> {
+        let Some(request) = self.request(name) else { return Ok(Applied::MovedOn) };
         let mut reference = self.owner_reference();
         // Somebody else may control it already; of controllers there is one.
         reference["controller"] = json!(false);
@@ -154,19 +154,25 @@ impl Work<'_> {
             .map_err(|source| WriteError::Malformed { what: "a JSON patch".to_owned(), source })?;
         let resource = resources::backfill_requests();
         match self.context.json_patch(self.target(&resource, Watched::Request, name), patch).await {
+            // It is gone: nothing may be started for it.
+            Err(error) if error.is_not_found() => Ok(Applied::MovedOn),
             // Without it the request outlives the stream; that is no reason not to do the backfill.
             Err(error) if error.is_refusal() => {
                 tracing::warn!(stream = %self.stream().key, %error, "the request can't be owned");
-                Ok(())
+                Ok(Applied::All)
             }
-            outcome => outcome,
+            outcome => outcome.map(|()| Applied::All),
         }
     }
 
-    async fn write_request_status(&self, name: &ObjectName, wanted: &RequestStatus) -> Result<(), WriteError> {
-        let Some(request) = self.request(name) else { return Ok(()) };
+    async fn write_request_status(&self, name: &ObjectName, wanted: &RequestStatus) -> Result<Applied, WriteError> {
+        let Some(request) = self.request(name) else { return Ok(Applied::MovedOn) };
         let accepted_by = wanted.accepted.then_some(&self.stream().uid);
-        write_request_status(self.context, &self.key, request, wanted, accepted_by).await?;
+        match write_request_status(self.context, &self.key, request, wanted, accepted_by).await {
+            // It is gone: nothing may be started for it.
+            Err(error) if error.is_not_found() => return Ok(Applied::MovedOn),
+            outcome => outcome?,
+        }
         if wanted.phase == BackfillRequestPhase::Completed {
             let note = format!("BackfillRequest {} is completed: {}", name.name, wanted.message);
             self.tell("BackfillCompleted", note, false).await;
@@ -174,7 +180,7 @@ impl Work<'_> {
             let note = format!("BackfillRequest {} is cancelled: {}", name.name, wanted.message);
             self.tell("BackfillCancelled", note, true).await;
         }
-        Ok(())
+        Ok(Applied::All)
     }
 
     async fn mark_completed(&self, name: &ObjectName) -> Result<(), WriteError> {
@@ -194,7 +200,13 @@ impl Work<'_> {
         tracing::info!(stream = %self.stream().key, job = name, ?cause, "deleting Job");
         let resource = resources::jobs();
         let name = self.beside(name);
-        self.context.delete_in_foreground(self.target(&resource, Watched::Job, &name), uid).await?;
+        // It may have ended since it was seen: what it has done must be recorded then, and not be done again.
+        let seen = self.gathered.observed.jobs.iter().find(|job| job.facts.uid == *uid);
+        let version = seen.map(|job| job.facts.resource_version.as_str());
+        let target = self.target(&resource, Watched::Job, &name);
+        if !self.context.delete_in_foreground(target, uid, version).await? {
+            return Ok(());
+        }
         {
             let mut caches = self.context.caches();
             let memory = caches.memory_of(&self.stream().key, &self.stream().uid);
@@ -342,7 +354,19 @@ impl Work<'_> {
                 self.remember_refusal(&blueprint, &error);
                 Ok(Applied::MovedOn)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.doubt_after(&error, dry_run);
+                Err(error)
+            }
+        }
+    }
+
+    /// What lets something run has failed in a way that leaves open whether it came through: until that is known, what the
+    /// watches show isn't believed.
+    fn doubt_after(&self, error: &WriteError, dry_run: bool) {
+        if !dry_run && error.may_have_been_done() {
+            let stream = self.stream();
+            self.context.caches().memory_of(&stream.key, &stream.uid).doubts_watches();
         }
     }
 
@@ -459,7 +483,8 @@ impl Work<'_> {
     }
 }
 
-/// Writes a request's status.
+/// Writes a request's status, if nobody has written the request since it was seen: what was decided before must not
+/// take back what was recorded meanwhile.
 pub async fn write_request_status(
     context: &Context,
     key: &Key,
@@ -485,13 +510,11 @@ pub async fn write_request_status(
     if wanted.phase.is_final() {
         fields["completionTime"] = json!(now.to_string());
     }
-    let patch = json!({"metadata": {"uid": request.uid.as_str()}, "status": fields});
+    let metadata = json!({"uid": request.uid.as_str(), "resourceVersion": request.resource_version});
+    let patch = json!({"metadata": metadata, "status": fields});
     let resource = resources::backfill_requests();
     let target = Target { resource: &resource, watched: Watched::Request, name: &request.name, key };
-    match context.merge(target, Part::Status, patch).await {
-        Err(error) if error.is_not_found() => Ok(()),
-        outcome => outcome,
-    }
+    context.merge(target, Part::Status, patch).await
 }
 
 /// A request is healthy while it runs, however long that takes; it is stuck when it has failed.

@@ -1,6 +1,6 @@
 //! A live list of a stream's pods, for the few decisions that need one.
 
-use arcane_common::api::well_known;
+use arcane_common::{api::well_known, identity::StreamKey};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 
@@ -17,15 +17,8 @@ use crate::{
 pub async fn list(context: &Context, stream: &StreamFacts) -> Result<Vec<PodFacts>, WriteError> {
     let key = &stream.key;
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.name.namespace);
-    let labels = format!(
-        "{}={},{}={}",
-        well_known::LABEL_STREAM_ID,
-        key.name.name,
-        well_known::LABEL_STREAM_KIND,
-        key.kind.kind
-    );
     let pods = api
-        .list(&ListParams::default().labels(&labels))
+        .list(&ListParams::default().labels(&labels(key)))
         .await
         .map_err(|source| WriteError::Api { what: format!("list the pods of {key}"), source: Box::new(source) })?;
     let caches = context.caches();
@@ -33,4 +26,10 @@ pub async fn list(context: &Context, stream: &StreamFacts) -> Result<Vec<PodFact
         pod.job.as_ref().and_then(|job| caches.stream_of_job(job)).is_some_and(|stream| stream != *key)
     };
     Ok(pods.items.iter().map(PodFacts::of).filter(|pod| !is_foreign(pod)).collect())
+}
+
+/// The selector of what carries a stream's labels.
+pub fn labels(key: &StreamKey) -> String {
+    let (name, kind) = (&key.name.name, &key.kind.kind);
+    format!("{}={name},{}={kind}", well_known::LABEL_STREAM_ID, well_known::LABEL_STREAM_KIND)
 }

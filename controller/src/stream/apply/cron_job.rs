@@ -41,7 +41,10 @@ impl Work<'_> {
                 self.remember_refusal(&blueprint, &error);
                 Ok(Applied::MovedOn)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.doubt_after(&error, dry_run);
+                Err(error)
+            }
         }
     }
 
@@ -49,14 +52,16 @@ impl Work<'_> {
         tracing::info!(stream = %self.stream().key, job = name, "ending run beside another Job");
         let resource = resources::jobs();
         let name = self.beside(name);
-        self.context.delete_in_foreground(self.target(&resource, Watched::Job, &name), uid).await
+        self.context.delete_in_foreground(self.target(&resource, Watched::Job, &name), uid, None).await?;
+        Ok(())
     }
 
     pub(super) async fn delete_cron_job(&self, name: &str, uid: &Uid, cause: DeleteCause) -> Result<(), WriteError> {
         tracing::info!(stream = %self.stream().key, cron_job = name, ?cause, "deleting CronJob");
         let resource = resources::cron_jobs();
         let name = self.beside(name);
-        self.context.delete_in_foreground(self.target(&resource, Watched::CronJob, &name), uid).await
+        self.context.delete_in_foreground(self.target(&resource, Watched::CronJob, &name), uid, None).await?;
+        Ok(())
     }
 
     pub(super) async fn suspend_cron_job(&self, name: &str, uid: &Uid, request: &ObjectName) -> Result<(), WriteError> {
@@ -91,7 +96,11 @@ impl Work<'_> {
         });
         match self.merge_cron_job(name, patch).await {
             Err(error) if error.is_not_found() => return Ok(Applied::MovedOn),
-            outcome => outcome?,
+            Err(error) => {
+                self.doubt_after(&error, false);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
         self.forget_what_was_said();
         self.tell("CronJobResumed", format!("CronJob {name} starts runs again"), false).await;

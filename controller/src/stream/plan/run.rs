@@ -255,9 +255,6 @@ fn outdated(asked: &Asked, standing: Option<Standing>, template: &ResolvedTempla
 /// Lets a request's status say that its Job is in place.
 pub(super) fn accept(observed: &Observed, goal: Goal<'_>, job_name: &str, plan: &mut Plan) {
     let Goal::Backfill(request) = goal else { return };
-    if !request.owners.contains(&observed.stream.uid) {
-        plan.actions.push(Action::OwnRequest { request: request.name.clone() });
-    }
     outcomes::write_status(
         plan,
         request,
@@ -269,6 +266,10 @@ pub(super) fn accept(observed: &Observed, goal: Goal<'_>, job_name: &str, plan: 
             accepted: true,
         },
     );
+    // After the status, which names the version that was seen.
+    if !request.owners.contains(&observed.stream.uid) {
+        plan.actions.push(Action::OwnRequest { request: request.name.clone() });
+    }
 }
 
 /// The status of a stream whose Job is in place.
