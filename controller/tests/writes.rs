@@ -61,7 +61,7 @@ impl World {
     fn with_stream_that_says(spec: Value, status: Value, words: Value) -> Self {
         let server = Arc::new(Mutex::new(Server::default()));
         let client = Client::new(Router::new().fallback(serve).with_state(Arc::clone(&server)), "team");
-        let mut caches = Caches::of_scopes(1);
+        let mut caches = Caches::of(Namespaces::default());
         let class: StreamClass = read(json!({
             "apiVersion": format!("{GROUP}/v1"), "kind": "StreamClass", "metadata": {"name": "sql", "uid": "class"},
             "spec": {"apiVersion": "v1", "kindRef": KIND, "pluralName": "sqlserverstreams", "secretRefs": ["password"]},
@@ -93,7 +93,6 @@ impl World {
             queue: WorkQueue::new(),
             leadership: Leadership::always(),
             webhook_configuration: None,
-            namespaces: Namespaces::default(),
             metrics: Metrics::new(),
             clock: Clock::system(),
             kinds_changed: Notify::new(),

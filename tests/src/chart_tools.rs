@@ -52,7 +52,7 @@ fn io(what: &str) -> impl FnOnce(std::io::Error) -> ChartToolsError {
 }
 
 impl ChartTools {
-    /// Finds these tools (none named: all but the last two), or builds them, which takes minutes the first time and tells its
+    /// Finds these tools (none named: all but those of `tests/gitops`), or builds them, which takes minutes the first time and tells its
     /// progress on stderr.
     pub fn obtain(names: &[&str]) -> Result<Self, ChartToolsError> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/chart-tools/build.sh");
