@@ -28,6 +28,8 @@ unit: ## The tests that need no control plane
 control-plane-tests: ## The tests on a real control plane
 	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins && \
 		$(CARGO) test -p arcane-tests --features control-plane --no-run)
+	@# What was built goes to the disk now, and not while the API server waits for it.
+	@sync
 	$(CARGO) test -p arcane-tests --features control-plane --test harness
 	@# These mostly wait for the API server: many at a time, whatever the number of cores.
 	$(CARGO) test -p arcane-tests --features control-plane --test api -- --test-threads=16

@@ -103,10 +103,15 @@ impl Fixture {
             fixture.apply(None, &repository_file("examples/sample-plugin/stream-class.yaml")).await;
         }
         if options.operator {
-            let started = OperatorProcess::start(OperatorOptions {
-                ready_within: options.ready_within,
-                ..fixture.operator_options("operator.log")
-            });
+            let mut alone = fixture.operator_options("operator.log");
+            alone.ready_within = options.ready_within;
+            // It is the only one. With an election it ends, as it should, when the machine stands still for ten seconds, and
+            // nobody starts it again here.
+            let elects = |argument: &String| argument.starts_with("--leader-election");
+            if !alone.arguments.iter().any(elects) {
+                alone.arguments.push("--leader-election=false".to_owned());
+            }
+            let started = OperatorProcess::start(alone);
             fixture.operator = Some(started.await.unwrap_or_else(|error| panic!("{error}")));
         }
         fixture
