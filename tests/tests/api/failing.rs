@@ -224,14 +224,16 @@ fn what_keeps_a_pod_from_running_is_told_while_it_waits() {
         let words = message(&said, "Ready");
         assert!(words.starts_with("Job orders is in place, but no pod of it runs: pod orders-"), "{words}");
         assert!(words.contains("ImagePullBackOff"), "{words}");
-        let events = ns.events_about("orders").await;
-        let told = events.iter().filter(|event| event.starts_with("PodNotRunning: ")).count();
-        assert_eq!(told, 1, "{events:?}");
+        // An event follows what it tells of.
+        event(ns, "orders", "PodNotRunning").await;
         ns.fixture().kubelet().unset(ns.name(), "orders", PodKind::Streaming);
         let said = ns.condition(&ns.streams(), "orders", ("Ready", "True", "Running")).await;
         assert_eq!(message(&said, "Ready"), "Job orders streams");
         settled(ns).await;
         assert_eq!(runs_of(ns, "orders", PodKind::Streaming).len(), 1, "it is the same pod");
+        let events = ns.events_about("orders").await;
+        let told = events.iter().filter(|event| event.starts_with("PodNotRunning: ")).count();
+        assert_eq!(told, 1, "{events:?}");
     });
 }
 

@@ -321,7 +321,10 @@ fn tables_show_what_a_person_wants_to_know() {
         a_running_stream(ns, "orders").await;
         assert_eq!(columns(ns, "sqlserverchangetrackingstreams").await, ["NAME", "PHASE", "READY", "REASON", "AGE"]);
         assert_eq!(columns(ns, "bfr").await, ["NAME", "STREAM", "PHASE", "COMPLETED", "READY", "REASON", "AGE"]);
-        assert_eq!(columns(ns, "stc").await, ["NAME", "KIND", "PHASE", "READY", "REASON", "RUNNING", "FAILED", "AGE"]);
+        assert_eq!(
+            columns(ns, "stc").await,
+            ["NAME", "KIND", "PHASE", "READY", "REASON", "RUNNING", "FAILED", "UPDATE", "AGE"]
+        );
         let of_templates = columns(ns, "sjt").await;
         assert!(
             of_templates.starts_with(&["NAME".into(), "VALID".into()]) && of_templates.ends_with(&["AGE".into()]),
