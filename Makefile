@@ -35,7 +35,7 @@ control-plane-tests: ## The tests on a real control plane
 	@# webhook's call in the five seconds that it has.
 	$(CARGO) test -p arcane-tests --features control-plane --test api -- --test-threads=8
 	$(CARGO) test -p arcane-tests --features control-plane --test admission -- --test-threads=8 --skip racing --skip certificates
-	@# Ten and twenty thousand of everything: they would take the time from each other, and from those that count seconds.
+	@# Thousands of everything: they would take the time from each other, and from those that count seconds.
 	$(CARGO) test -p arcane-tests --features control-plane --test admission -- --nocapture --test-threads=1 racing certificates
 	$(CARGO) test -p arcane-tests --features control-plane --test plugins -- --test-threads=8
 	@# What the engines do beside one another takes long and is for `make gitops`.
@@ -60,6 +60,12 @@ chart: ## The tests of the chart: helm and others that read it, a release's life
 faults: ## The whole crash matrix; CI runs a slice of it
 	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
 	ARCANE_FAULTS=all $(CARGO) test -p arcane-tests --features control-plane --test faults -- --nocapture
+
+.PHONY: races
+races: ## Ten thousand templates and their streams, twenty thousand calls over ten authorities; CI runs a slice of it
+	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
+	ARCANE_RACES=all $(CARGO) test -p arcane-tests --features control-plane --test admission -- \
+		--nocapture --test-threads=1 racing certificates
 
 .PHONY: cluster
 cluster: ## A control plane with a simulated kubelet to try things on; prints its KUBECONFIG

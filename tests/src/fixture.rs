@@ -105,23 +105,29 @@ impl Fixture {
         if options.operator {
             let mut alone = fixture.operator_options("operator.log");
             alone.ready_within = options.ready_within;
-            // It is the only one. With an election it ends, as it should, when the machine stands still for ten seconds, and
-            // nobody starts it again here.
-            let elects = |argument: &String| argument.starts_with("--leader-election");
-            if !alone.arguments.iter().any(elects) {
-                alone.arguments.push("--leader-election=false".to_owned());
-            }
             let started = OperatorProcess::start(alone);
             fixture.operator = Some(started.await.unwrap_or_else(|error| panic!("{error}")));
         }
         fixture
     }
 
-    /// How the controller is started here, to start one (or one more) by hand; its log is a file of this name.
+    /// How the only controller is started here, to start one by hand; its log is a file of this name.
+    ///
+    /// It doesn't stand for election: a leader ends, as it should, when the machine stands still for ten seconds, and nobody
+    /// starts it again here. See [`Fixture::candidate_options`] for one that does.
     pub fn operator_options(&self, log: &str) -> OperatorOptions {
+        self.options_with("--leader-election=false".to_owned(), log)
+    }
+
+    /// How a controller is started here that stands for election.
+    pub fn candidate_options(&self, log: &str) -> OperatorOptions {
+        self.options_with(format!("--lease-namespace={OPERATOR_NAMESPACE}"), log)
+    }
+
+    fn options_with(&self, election: String, log: &str) -> OperatorOptions {
         let binary = controller_binary().unwrap_or_else(|error| panic!("{error}"));
         let mut options = OperatorOptions::new(&binary, self.access.kubeconfig(), &self.cluster.directory().join(log));
-        options.arguments = vec![format!("--lease-namespace={OPERATOR_NAMESPACE}")];
+        options.arguments = vec![election];
         options.arguments.extend(self.operator_arguments.iter().cloned());
         options
     }

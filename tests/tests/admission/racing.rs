@@ -15,8 +15,6 @@ use crate::asked::{Answer, Asked, Way, object, with};
 use crate::plugins::*;
 use crate::world::*;
 
-const TEMPLATES: usize = 10_000;
-const MISSING: usize = 1_000;
 const AT_ONCE: usize = 32;
 
 fn template(number: usize) -> Value {
@@ -57,17 +55,18 @@ fn a_template_created_a_moment_ago_never_leads_to_a_refusal_and_a_missing_one_al
         asked.put(&class("test-streams", GROUP, "TestStream", json!({}))).await;
         refused_by_now(&asked, &stream_of(0)).await;
 
-        let missing = count("streams of a missing template refused", MISSING, async |number| {
-            let answer = asked.write(Way::Create, false, &stream_of(TEMPLATES + number)).await;
+        let (templates, missing) = (times(2_000, 10_000), times(500, 1_000));
+        let refused = count("streams of a missing template refused", missing, async |number| {
+            let answer = asked.write(Way::Create, false, &stream_of(templates + number)).await;
             if answer.code == 422 && answer.fields() == ["spec.jobTemplateRef.name"] { Ok(()) } else { Err(answer) }
         });
-        assert_eq!(missing.await, MISSING);
+        assert_eq!(refused.await, missing);
 
-        let at_once = count("streams let in at once after their template", TEMPLATES, async |number| {
+        let at_once = count("streams let in at once after their template", templates, async |number| {
             allowed(asked.write(Way::Create, false, &template(number)).await)?;
             allowed(asked.write(Way::Create, true, &stream_of(number)).await)
         });
-        assert_eq!(at_once.await, TEMPLATES);
+        assert_eq!(at_once.await, templates);
 
         WebhookAccess::end(process).await;
     });

@@ -57,6 +57,11 @@ pub fn on_its_own_cluster(options: FixtureOptions, test: impl AsyncFnOnce(&Fixtu
     });
 }
 
+/// How many times something is done that could only go wrong now and then: all with `ARCANE_RACES=all`, else a slice.
+pub fn times(slice: usize, all: usize) -> usize {
+    if std::env::var("ARCANE_RACES").is_ok_and(|wanted| wanted == "all") { all } else { slice }
+}
+
 /// Without a controller.
 pub fn no_controller() -> FixtureOptions {
     FixtureOptions { operator: false, ..FixtureOptions::default() }

@@ -46,7 +46,6 @@ async fn tell_with(fixture: &Fixture, name: &str, cut: Option<Cut>) -> Result<Te
     let numbered = move |_: &Method, path: &str| is_of_the_story(path, &namespace);
     let proxy = RequestProxy::start_numbering(fixture.operator_access(), numbered).await.map_err(|e| e.to_string())?;
     let mut options: OperatorOptions = fixture.operator_options("");
-    options.arguments.push("--leader-election=false".into());
     options.kubeconfig = proxy.kubeconfig().to_owned();
     options.log = crate::log_file(name);
     options.ready_within = Some(crate::SOON);

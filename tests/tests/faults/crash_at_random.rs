@@ -36,7 +36,6 @@ async fn kills_at_random_neither_lose_nor_repeat_a_backfill() {
     let proxy = RequestProxy::start_numbering(fixture.operator_access(), numbered).await;
     let proxy = proxy.unwrap_or_else(|error| panic!("{error}"));
     let mut options = fixture.operator_options("");
-    options.arguments.push("--leader-election=false".into());
     options.kubeconfig = proxy.kubeconfig().to_owned();
     options.log = crate::log_file("random");
     options.ready_within = None; // it may be killed before that

@@ -22,7 +22,7 @@ struct Candidate {
 
 impl Candidate {
     async fn start(fixture: &Fixture, name: &str, access: &UserAccess) -> Self {
-        let mut options: OperatorOptions = fixture.operator_options("");
+        let mut options: OperatorOptions = fixture.candidate_options("");
         options.kubeconfig = access.kubeconfig().to_owned();
         options.log = crate::log_file(&format!("leadership-{name}"));
         options.arguments.push(format!("--identity={name}"));

@@ -16,7 +16,6 @@ const STREAM: &str = "orders";
 
 async fn start_controller(fixture: &Fixture, log: &str) -> OperatorProcess {
     let mut options: OperatorOptions = fixture.operator_options("");
-    options.arguments.push("--leader-election=false".into());
     options.log = crate::log_file(log);
     options.ready_within = Some(crate::SOON);
     OperatorProcess::start(options).await.unwrap_or_else(|error| panic!("{error}"))

@@ -58,7 +58,6 @@ struct Roll<'a> {
 impl Roll<'_> {
     async fn start_controller(&self, log: &str) -> OperatorProcess {
         let mut options: OperatorOptions = self.fixture.operator_options("");
-        options.arguments.push("--leader-election=false".into());
         options.log = crate::log_file(log);
         options.ready_within = Some(crate::SOON);
         OperatorProcess::start(options).await.unwrap_or_else(|error| panic!("{error}"))

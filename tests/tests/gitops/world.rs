@@ -29,11 +29,7 @@ impl World {
         let plane = ControlPlane::start(Default::default()).await.unwrap_or_else(|error| panic!("{error}"));
         let options = FixtureOptions {
             operator,
-            // Under load it may lose its Lease, and ends then, as it should: but nobody starts it again here.
-            operator_arguments: vec![
-                format!("--webhook-configuration={WEBHOOK}"),
-                "--leader-election=false".to_owned(),
-            ],
+            operator_arguments: vec![format!("--webhook-configuration={WEBHOOK}")],
             sample_plugin: false,
             ..FixtureOptions::default()
         };
