@@ -1,12 +1,15 @@
 //! Nothing drifts: whatever happens around the objects, each engine finds them as their manifests say.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use arcane_tests::fixture::{OPERATOR_NAMESPACE, SOON, any_object, definition_of, repository_file};
+use arcane_tests::audit_log::AuditMark;
+use arcane_tests::fixture::{OPERATOR_NAMESPACE, SOON, any_object, definition_of, repository_file, streams_of, until};
 use arcane_tests::webhook::SECRET;
-use arcane_tests::{AuditedRequest, OperatorProcess, WebhookAccess, eventually};
+use arcane_tests::{AuditedRequest, OperatorProcess, eventually};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -29,6 +32,11 @@ struct Folders {
 }
 
 impl Folders {
+    /// Those that an engine looks after.
+    fn of_engines(&self) -> [&Set; 3] {
+        [&self.flux, &self.argocd, &self.argocd_server_side]
+    }
+
     fn all(&self) -> [&Set; 5] {
         [&self.flux, &self.argocd, &self.argocd_server_side, &self.person, &self.person_server_side]
     }
@@ -54,23 +62,32 @@ fn nothing_drifts_whatever_happens() {
         }
         by_hand(&world, &folders.person, &[]).await;
         by_hand(&world, &folders.person_server_side, &["--server-side"]).await;
-        // Statuses change all the while.
-        all_is_as_applied(&world, &folders, "while backfills run").await;
         for set in folders.all() {
             all_streams_go_on(&world, set).await;
         }
         let (mark, before) = (world.audit_log().now(), generations(&world, &folders).await);
 
-        the_authority_is_lost(&world).await;
-        all_is_as_applied(&world, &folders, "after another certificate authority").await;
+        // Without kubectl, which compares statuses, too, and looks twice.
+        let statuses = async |_| everything_is_backfilled(&world, &folders).await;
+        meanwhile(the_engines_find_nothing(&world, &folders, "while statuses change"), statuses).await;
+        every_status_was_written(&world, &folders, mark);
 
-        another_group_comes(&world).await;
-        all_is_as_applied(&world, &folders, "after another rule of the webhook").await;
+        world.end_webhook().await;
+        let mut short_lived = world.webhook.options(world.webhook.port, "webhook.log");
+        short_lived.arguments.extend(["--ca-lifetime=24s".to_owned(), "--leaf-lifetime=24s".to_owned()]);
+        let process = world.webhook.start_with(short_lived).await;
+        let rotations = async |_| another_authority_signs(&world).await;
+        meanwhile(all_is_as_applied(&world, &folders, "while certificates rotate"), rotations).await;
+        world.webhook_process = Some(process);
+        world.end_webhook().await;
+        world.webhook_process = Some(world.webhook.start().await);
+        the_authority_is_lost(&world).await;
+
+        let rules = async |round| another_group_comes_and_goes(&world, round).await;
+        meanwhile(all_is_as_applied(&world, &folders, "while the webhook's rules change"), rules).await;
 
         controller.kill().await.unwrap();
-        if let Some(process) = world.webhook_process.take() {
-            WebhookAccess::end(process).await;
-        }
+        world.end_webhook().await;
         world.fixture.apply(None, &upgraded_crds()).await;
         controller = started(&world).await;
         world.webhook_process = Some(world.webhook.start().await);
@@ -83,6 +100,23 @@ fn nothing_drifts_whatever_happens() {
         somebody_else_changes_a_stream(&world, &folders).await;
         drop(controller);
     });
+}
+
+/// Lets things change, one after another, for as long as it is looked at; `change` is told how many there were before.
+async fn meanwhile(looks: impl Future<Output = ()>, change: impl AsyncFn(usize)) {
+    let (done, changes) = (Cell::new(false), Cell::new(0));
+    let looking = async {
+        looks.await;
+        done.set(true);
+    };
+    let changing = async {
+        while !done.get() {
+            change(changes.get()).await;
+            changes.set(changes.get() + 1);
+        }
+    };
+    tokio::join!(looking, changing);
+    eprintln!("  {} changes meanwhile", changes.get());
 }
 
 /// Each way of telling does tell.
@@ -123,8 +157,13 @@ async fn started(world: &World) -> OperatorProcess {
     process.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Every engine and every way of telling. A hundred times each where everything is tried.
-async fn all_is_as_applied(world: &World, folders_: &Folders, when: &str) {
+/// Every engine and every way of telling.
+async fn all_is_as_applied(world: &World, folders: &Folders, when: &str) {
+    tokio::join!(the_engines_find_nothing(world, folders, when), kubectl_finds_nothing(world, folders, when));
+}
+
+/// Flux and Argo CD. A hundred times each in all, where everything is tried.
+async fn the_engines_find_nothing(world: &World, folders_: &Folders, when: &str) {
     let started = std::time::Instant::now();
     let times = if folders() > 10 { 25 } else { 3 };
     let by_flux = async {
@@ -142,17 +181,19 @@ async fn all_is_as_applied(world: &World, folders_: &Folders, when: &str) {
             }
         }
     };
-    let by_kubectl = async {
-        for (set, flags) in [(&folders_.person, vec![]), (&folders_.person_server_side, vec!["--server-side"])] {
-            let file = file_of(&set.yaml());
-            let path = file.path().display().to_string();
-            let arguments = [&["diff", "-f", &path], &flags[..]].concat();
-            let said = world.fixture.cluster().kubectl(&arguments).await.unwrap();
-            assert!(said.status.success() && said.stdout.is_empty(), "kubectl {arguments:?} {when}: {said:?}");
-        }
-    };
-    tokio::join!(by_flux, by_argocd, by_kubectl);
+    tokio::join!(by_flux, by_argocd);
     eprintln!("  {when}: {:.1?}", started.elapsed());
+}
+
+/// `kubectl diff`, client-side and server-side.
+async fn kubectl_finds_nothing(world: &World, folders: &Folders, when: &str) {
+    for (set, flags) in [(&folders.person, vec![]), (&folders.person_server_side, vec!["--server-side"])] {
+        let file = file_of(&set.yaml());
+        let path = file.path().display().to_string();
+        let arguments = [&["diff", "-f", &path], &flags[..]].concat();
+        let said = world.fixture.cluster().kubectl(&arguments).await.unwrap();
+        assert!(said.status.success() && said.stdout.is_empty(), "kubectl {arguments:?} {when}: {said:?}");
+    }
 }
 
 /// kubectl doesn't know kinds that come with the same call, and refuses streams before their templates: it takes a few calls.
@@ -188,23 +229,82 @@ async fn the_authority_is_lost(world: &World) {
     .unwrap_or_else(|timeout| panic!("{timeout}"));
 }
 
-/// A class of a group that nobody had: the webhook's configurations get one more rule.
-async fn another_group_comes(world: &World) {
-    let group = "one-more.example.com";
+/// The webhook's authority makes way for the next one: both are in the bundle for a while, then the other signs.
+async fn another_authority_signs(world: &World) {
+    let secrets: Api<Secret> = Api::namespaced(world.fixture.client(), OPERATOR_NAMESPACE);
+    let signer = async || {
+        let data = secrets.get_opt(SECRET).await.ok()??.data?;
+        Some(data.get("current.crt")?.0.clone())
+    };
+    let before = signer().await;
+    eventually(SOON, "other authority", || async {
+        let now = signer().await;
+        if now.is_some() && now != before { Ok(()) } else { Err("the same one".to_owned()) }
+    })
+    .await
+    .unwrap_or_else(|timeout| panic!("{timeout}"));
+}
+
+/// A class of a group that nobody had, for a while: the webhook's configurations get one more rule, and lose it.
+async fn another_group_comes_and_goes(world: &World, round: usize) {
+    let (group, name) = (format!("more-{round}.example.com"), format!("one-more-{round}"));
     let class = json!({
-        "apiVersion": "streaming.sneaksanddata.com/v1", "kind": "StreamClass", "metadata": {"name": "one-more"},
+        "apiVersion": "streaming.sneaksanddata.com/v1", "kind": "StreamClass", "metadata": {"name": name},
         "spec": {"apiGroupRef": group, "apiVersion": "v1", "kindRef": "OneMoreStream", "pluralName": "onemorestreams"},
     });
-    let definition = definition_of(group, "OneMoreStream", "onemorestreams", any_object());
-    world.fixture.apply(None, &format!("{definition}\n---\n{class}")).await;
-    world
-        .webhook
-        .registered(|validating, _| {
+    let definition = definition_of(&group, "OneMoreStream", "onemorestreams", any_object());
+    let registered = async |wanted: bool| {
+        let holds = |validating: &ValidatingWebhookConfiguration| {
             let rules = validating.webhooks.iter().flatten().flat_map(|entry| entry.rules.iter().flatten());
             let mut groups = rules.flat_map(|rule| rule.api_groups.iter().flatten());
-            if groups.any(|named| named == group) { Ok(()) } else { Err(format!("no rule for {group}")) }
-        })
-        .await;
+            groups.any(|named| *named == group) == wanted
+        };
+        let said =
+            |holds: bool| if holds { Ok(()) } else { Err(format!("a rule for {group} should be there: {wanted}")) };
+        world.webhook.registered(|validating, _| said(holds(validating))).await;
+    };
+    world.fixture.apply(None, &format!("{definition}\n---\n{class}")).await;
+    registered(true).await;
+    world.fixture.kubectl(&["delete", "streamclass", &name]).await;
+    registered(false).await;
+    world.fixture.kubectl(&["delete", "crd", &format!("onemorestreams.{group}")]).await;
+}
+
+/// Each stream that isn't suspended is backfilled once, by requests that are in no folder.
+async fn everything_is_backfilled(world: &World, folders: &Folders) {
+    let mut asked = Vec::new();
+    for set in folders.of_engines() {
+        let kind = streams_of("streaming.sneaksanddata.com", "v1", "BackfillRequest", "backfillrequests");
+        let api: Api<DynamicObject> = Api::namespaced_with(world.fixture.client(), &set.namespace, &kind);
+        // The folder asks for a backfill of each of them.
+        for object in set.of_kind("BackfillRequest") {
+            let request = DynamicObject {
+                types: None,
+                metadata: ObjectMeta { generate_name: Some("again-".to_owned()), ..ObjectMeta::default() },
+                data: json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "spec": object["spec"]}),
+            };
+            let created = eventually(SOON, "request that is let in", || async {
+                api.create(&PostParams::default(), &request).await.map_err(|error| error.to_string())
+            });
+            let created = created.await.unwrap_or_else(|timeout| panic!("{timeout}"));
+            asked.push((api.clone(), created.name_any()));
+        }
+    }
+    for (api, name) in asked {
+        until(&api, &name, "Completed request", |it| it["status"]["phase"] == "Completed").await;
+    }
+}
+
+/// So that what is compared did change.
+fn every_status_was_written(world: &World, folders: &Folders, since: AuditMark) {
+    let written = world.audit_log().requests_since(since, world.fixture.operator_access().name());
+    for set in folders.of_engines() {
+        for stream in set.streams().into_iter().filter(|stream| !stream.suspended) {
+            let of_it = |it: &&AuditedRequest| (&it.namespace, &it.name) == (&set.namespace, &stream.name);
+            let writes = written.iter().filter(of_it).filter(|it| it.subresource == "status" && it.verb == "patch");
+            assert!(writes.count() > 1, "the status of {stream:?} was to change");
+        }
+    }
 }
 
 /// What a newer chart might bring: another description in our kinds.
@@ -219,15 +319,27 @@ fn upgraded_crds() -> String {
     yaml(&crds)
 }
 
-/// The generation of each stream, template and class of all folders.
+/// The generation of each stream, template, class and request of all folders.
 async fn generations(world: &World, folders: &Folders) -> BTreeMap<String, Option<i64>> {
+    let ours = [
+        ("StreamClass", "streamclasses"),
+        ("StreamingJobTemplate", "streamingjobtemplates"),
+        ("BackfillRequest", "backfillrequests"),
+    ];
     let mut all = BTreeMap::new();
     for set in folders.all() {
-        let kinds = set.streams().into_iter().map(|stream| (stream.kind, stream.name));
-        for (kind, name) in kinds {
-            let api: Api<DynamicObject> = Api::namespaced_with(world.fixture.client(), &set.namespace, &kind);
-            let object = api.get(&name).await.unwrap();
-            all.insert(format!("{}/{}/{name}", set.namespace, kind.kind), object.metadata.generation);
+        let kinds = ours.map(|(kind, plural)| streams_of("streaming.sneaksanddata.com", "v1", kind, plural));
+        for kind in set.streams().into_iter().map(|stream| stream.kind).chain(kinds) {
+            for object in set.of_kind(&kind.kind) {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let client = world.fixture.client();
+                let api: Api<DynamicObject> = match kind.kind.as_str() {
+                    "StreamClass" => Api::all_with(client, &kind),
+                    _ => Api::namespaced_with(client, &set.namespace, &kind),
+                };
+                let object = api.get(name).await.unwrap();
+                all.insert(format!("{}/{}/{name}", set.namespace, kind.kind), object.metadata.generation);
+            }
         }
     }
     all

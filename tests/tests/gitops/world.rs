@@ -44,6 +44,13 @@ impl World {
         Self { flux, argocd, person, fixture, webhook, webhook_process: Some(process) }
     }
 
+    /// Ends the webhook, if it runs.
+    pub async fn end_webhook(&mut self) {
+        if let Some(process) = self.webhook_process.take() {
+            WebhookAccess::end(process).await;
+        }
+    }
+
     pub fn audit_log(&self) -> AuditLog {
         self.fixture.cluster().audit_log().unwrap_or_else(|| panic!("a control plane of our own has an audit log"))
     }
