@@ -127,7 +127,8 @@ impl WebhookAccess {
         assert_eq!(status, 0, "the webhook ends cleanly");
     }
 
-    fn log_tail(&self) -> String {
+    /// The end of the log of the one that logs to `webhook.log`.
+    pub fn log_tail(&self) -> String {
         crate::supervisor::tail(Path::new(&self.directory.join("webhook.log")), 30)
     }
 }

@@ -76,12 +76,13 @@ fn nothing_drifts_whatever_happens() {
         let mut short_lived = world.webhook.options(world.webhook.port, "webhook.log");
         short_lived.arguments.extend(["--ca-lifetime=24s".to_owned(), "--leaf-lifetime=24s".to_owned()]);
         let process = world.webhook.start_with(short_lived).await;
+        // The authority that is there lives for as long as was said when it was made.
+        the_authority_is_lost(&world).await;
         let rotations = async |_| another_authority_signs(&world).await;
         meanwhile(all_is_as_applied(&world, &folders, "while certificates rotate"), rotations).await;
         world.webhook_process = Some(process);
         world.end_webhook().await;
         world.webhook_process = Some(world.webhook.start().await);
-        the_authority_is_lost(&world).await;
 
         let rules = async |round| another_group_comes_and_goes(&world, round).await;
         meanwhile(all_is_as_applied(&world, &folders, "while the webhook's rules change"), rules).await;
@@ -242,7 +243,7 @@ async fn another_authority_signs(world: &World) {
         if now.is_some() && now != before { Ok(()) } else { Err("the same one".to_owned()) }
     })
     .await
-    .unwrap_or_else(|timeout| panic!("{timeout}"));
+    .unwrap_or_else(|timeout| panic!("{timeout}; the end of the webhook's log:\n{}", world.webhook.log_tail()));
 }
 
 /// A class of a group that nobody had, for a while: the webhook's configurations get one more rule, and lose it.
