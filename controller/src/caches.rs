@@ -163,6 +163,23 @@ impl Caches {
         memory
     }
 
+    /// Whether the watches may lack something that this process itself did about a stream.
+    pub fn is_in_doubt(&mut self, key: &StreamKey) -> bool {
+        self.memory_if_known(key).is_some_and(|memory| memory.in_doubt)
+    }
+
+    /// The watches have been compared with what is there.
+    pub fn no_longer_in_doubt(&mut self, key: &StreamKey) {
+        if let Some(memory) = self.memory_if_known(key) {
+            memory.in_doubt = false;
+        }
+    }
+
+    fn memory_if_known(&mut self, key: &StreamKey) -> Option<&mut StreamMemory> {
+        let uid = self.stream(key)?.uid.clone();
+        Some(self.memory_of(key, &uid))
+    }
+
     /// How long the numbers of a class's streams have to wait; with none, they count as written now.
     pub fn wait_before_counting(&mut self, class: &str, now: Instant, every: Duration) -> Option<Duration> {
         let left = self.counted.get(class).and_then(|last| every.checked_sub(now.saturating_duration_since(*last)));
@@ -487,7 +504,8 @@ pub fn stream_of(job: &JobFacts) -> Option<StreamKey> {
     if job.is_run() { None } else { owned_by(&job.name, job.owner.as_ref()) }
 }
 
-fn owned_by(object: &ObjectName, owner: Option<&Owner>) -> Option<StreamKey> {
+/// The stream that an owner reference of an object names.
+pub fn owned_by(object: &ObjectName, owner: Option<&Owner>) -> Option<StreamKey> {
     let owner = owner?;
     Some(StreamKey { kind: owner.kind.clone(), name: ObjectName::new(&object.namespace, &owner.name) })
 }

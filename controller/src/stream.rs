@@ -27,11 +27,11 @@ pub const MOVED_ON: Duration = Duration::from_secs(1);
 
 /// Brings one stream a step further.
 pub async fn reconcile(context: &Context, key: &StreamKey) -> Result<Next, WriteError> {
-    if is_in_doubt(context, key, None) {
+    if context.caches().is_in_doubt(key) {
         if !doubt::is_over(context, key).await? {
             return Ok(Next::After(MOVED_ON));
         }
-        is_in_doubt(context, key, Some(false));
+        context.caches().no_longer_in_doubt(key);
     }
     let (gathered, plan) = match decide(context, key, None) {
         Decision::Nothing => return Ok(Next::Change),
@@ -53,17 +53,6 @@ pub async fn reconcile(context: &Context, key: &StreamKey) -> Result<Next, Write
         (Applied::All, Some(wait)) => Next::After(wait),
         (Applied::All, None) => Next::Change,
     })
-}
-
-/// Whether the watches may lack something that this process did itself; `now` is noted.
-fn is_in_doubt(context: &Context, key: &StreamKey, now: Option<bool>) -> bool {
-    let mut caches = context.caches();
-    let Some(uid) = caches.stream(key).map(|stream| stream.uid.clone()) else { return false };
-    let in_doubt = &mut caches.memory_of(key, &uid).in_doubt;
-    if let Some(now) = now {
-        *in_doubt = now;
-    }
-    *in_doubt
 }
 
 enum Decision {

@@ -264,7 +264,7 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Next, WriteError
         }
         let look_again = decision.look_again;
         if let Some(wait) = caches.wait_for_own_writes(&key, Instant::now()) {
-            return Ok(Next::After(look_again.map_or(wait, |again| again.min(wait))));
+            return Ok(Next::After(sooner(wait, look_again)));
         }
         (gather(&mut caches, name, context.webhook_configuration.as_deref(), decision.news), look_again)
     };
@@ -276,13 +276,18 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Next, WriteError
         Plan::Counts(status) => {
             let wait = context.caches().wait_before_counting(name, Instant::now(), COUNTS_EVERY);
             if let Some(wait) = wait {
-                return Ok(Next::After(look_again.map_or(wait, |again| again.min(wait))));
+                return Ok(Next::After(sooner(wait, look_again)));
             }
             status
         }
     };
     write(context, &key, &observed, &status).await?;
     Ok(next)
+}
+
+/// The lesser of two waits, of which one may not be.
+fn sooner(wait: Duration, other: Option<Duration>) -> Duration {
+    other.map_or(wait, |other| other.min(wait))
 }
 
 async fn write(context: &Context, key: &Key, observed: &Observed, status: &Status) -> Result<(), WriteError> {

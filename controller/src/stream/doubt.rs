@@ -1,59 +1,64 @@
 //! For the rare case that the watches may lack something that this process did itself: they are compared with live lists.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
-use arcane_common::identity::StreamKey;
-use kube::{
-    Api, ResourceExt,
-    api::ListParams,
-    core::{ApiResource, DynamicObject},
-};
+use arcane_common::identity::{StreamKey, Uid};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Resource, api::ListParams};
+use serde::de::DeserializeOwned;
 
 use super::pods;
-use crate::{context::Context, resources, writes::WriteError};
+use crate::{
+    caches::{owned_by, stream_of},
+    context::Context,
+    facts::{CronJobFacts, JobFacts, RequestFacts},
+    writes::WriteError,
+};
 
 /// UIDs and versions.
-type Versions = BTreeSet<(String, String)>;
+type Versions = BTreeSet<(Uid, String)>;
 
 /// Whether the watches show the Jobs, CronJobs and requests of a stream as they are now.
 pub async fn is_over(context: &Context, key: &StreamKey) -> Result<bool, WriteError> {
-    let of_stream = ListParams::default().labels(&pods::labels(key));
-    let is_controlled = |object: &DynamicObject| {
-        // Another group may have a kind and a stream of these names, too.
-        let group = format!("{}/", key.kind.group);
-        let mut owners = object.owner_references().iter().filter(|owner| owner.controller == Some(true));
-        owners.any(|owner| {
-            owner.api_version.starts_with(&group) && owner.kind == key.kind.kind && owner.name == key.name.name
-        })
-    };
-    let jobs = list(context, key, &resources::jobs(), &of_stream, is_controlled).await?;
-    let cron_jobs = list(context, key, &resources::cron_jobs(), &of_stream, is_controlled).await?;
-    let is_for_stream = |object: &DynamicObject| {
-        object.data.pointer("/spec/streamId").and_then(serde_json::Value::as_str) == Some(&key.name.name)
-    };
-    let all = ListParams::default();
-    let requests = list(context, key, &resources::backfill_requests(), &all, is_for_stream).await?;
+    let (of_stream, all) = (ListParams::default().labels(&pods::labels(key)), ListParams::default());
+    let mut jobs = list(context, key, &of_stream, JobFacts::of).await?;
+    let mut cron_jobs = list(context, key, &of_stream, CronJobFacts::of).await?;
+    let mut requests = list(context, key, &all, RequestFacts::of).await?;
+    // Another group may have a kind and a stream of these names, too.
+    jobs.retain(|job| stream_of(job).as_ref() == Some(key));
+    cron_jobs.retain(|it| owned_by(&it.name, it.owner.as_ref()).as_ref() == Some(key));
+    requests.retain(|request| request.stream_name() == key.name);
 
     let caches = context.caches();
-    let version = |uid: &arcane_common::identity::Uid, version: &String| (uid.to_string(), version.clone());
-    let seen_jobs: Versions = caches.jobs_of(key).map(|it| version(&it.uid, &it.resource_version)).collect();
-    let seen_cron_jobs: Versions = caches.cron_jobs_of(key).map(|it| version(&it.uid, &it.resource_version)).collect();
-    let seen_requests: Versions =
-        caches.requests_of(&key.name).map(|it| version(&it.uid, &it.resource_version)).collect();
-    Ok((jobs, cron_jobs, requests) == (seen_jobs, seen_cron_jobs, seen_requests))
+    let of_job = |it: &JobFacts| (it.uid.clone(), it.resource_version.clone());
+    let of_cron_job = |it: &CronJobFacts| (it.uid.clone(), it.resource_version.clone());
+    let of_request = |it: &RequestFacts| (it.uid.clone(), it.resource_version.clone());
+    let same = |live: Versions, seen: Versions| live == seen;
+    Ok(same(jobs.iter().map(of_job).collect(), caches.jobs_of(key).map(|it| of_job(it)).collect())
+        && same(
+            cron_jobs.iter().map(of_cron_job).collect(),
+            caches.cron_jobs_of(key).map(|it| of_cron_job(it)).collect(),
+        )
+        && same(
+            requests.iter().map(of_request).collect(),
+            caches.requests_of(&key.name).map(|it| of_request(it)).collect(),
+        ))
 }
 
-async fn list(
+/// The facts of what is in a stream's namespace.
+async fn list<K, F>(
     context: &Context,
     key: &StreamKey,
-    resource: &ApiResource,
     params: &ListParams,
-    is_meant: impl Fn(&DynamicObject) -> bool,
-) -> Result<Versions, WriteError> {
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.name.namespace, resource);
-    let what = || format!("list the {} of {key}", resource.plural);
+    facts: impl Fn(&K) -> F,
+) -> Result<Vec<F>, WriteError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), &key.name.namespace);
+    let what = || format!("list the {} of {key}", K::plural(&()));
     let objects =
         api.list(params).await.map_err(|source| WriteError::Api { what: what(), source: Box::new(source) })?;
-    let identity = |object: &DynamicObject| Some((object.uid()?, object.resource_version()?));
-    Ok(objects.items.iter().filter(|object| is_meant(object)).filter_map(identity).collect())
+    Ok(objects.items.iter().map(facts).collect())
 }
