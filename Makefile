@@ -2,8 +2,9 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-CRATES := arcane-certs arcane-common arcane-controller arcane-process arcane-webhook arcane-tests arcane-e2e arcane-e2e-worker
-binaries := -p arcane-controller -p arcane-webhook -p arcane-tests
+CRATES := arcane-certs arcane-common arcane-controller arcane-process arcane-webhook arcane-tests arcane-e2e arcane-e2e-worker \
+	kubectl-arcane
+binaries := -p arcane-controller -p arcane-webhook -p arcane-tests -p kubectl-arcane
 FUZZ_SECONDS ?= 600
 control_plane := sh tests/control-plane/build.sh
 chart_tools := sh tests/chart-tools/build.sh

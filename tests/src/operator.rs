@@ -244,6 +244,11 @@ pub fn webhook_binary() -> Result<PathBuf, OperatorError> {
     binary("arcane-webhook")
 }
 
+/// The kubectl plugin that cargo has built, in the profile of the program that asks.
+pub fn kubectl_plugin_binary() -> Result<PathBuf, OperatorError> {
+    binary("kubectl-arcane")
+}
+
 /// The executable of a crate of the same name.
 fn binary(name: &str) -> Result<PathBuf, OperatorError> {
     let asks = std::env::current_exe()?;

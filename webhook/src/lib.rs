@@ -22,8 +22,9 @@ use std::sync::Arc;
 use arcane_common::api::MissingReferences;
 use axum::Router;
 
+use admission::{Request, Verdict};
 use metrics::Metrics;
-use reference_gatherer::ReferenceGatherer;
+use reference_gatherer::{CannotAsk, ReferenceGatherer};
 
 /// What every request needs.
 #[derive(Debug)]
@@ -39,4 +40,13 @@ pub struct Webhook {
 /// The webhook's HTTP interface: `POST /mutate` and `POST /validate`.
 pub fn router(webhook: Arc<Webhook>) -> Router {
     routes::router(webhook)
+}
+
+/// What the webhook says to a request, without the wire: `POST /validate` is this and the form of a review. For who judges
+/// objects that nobody has applied yet.
+///
+/// # Errors
+/// When the API server doesn't tell what has to be known.
+pub async fn judge(webhook: &Webhook, request: &Request) -> Result<Verdict, CannotAsk> {
+    routes::judge(webhook, request).await
 }

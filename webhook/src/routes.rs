@@ -106,7 +106,7 @@ async fn fill_in(webhook: &Webhook, request: &Request) -> Result<Verdict, Cannot
     Ok(admit_stream::fill_in(request, schema.as_ref()))
 }
 
-async fn judge(webhook: &Webhook, request: &Request) -> Result<Verdict, CannotAsk> {
+pub(crate) async fn judge(webhook: &Webhook, request: &Request) -> Result<Verdict, CannotAsk> {
     if !request.subresource.is_empty() {
         return Ok(Verdict::allow());
     }

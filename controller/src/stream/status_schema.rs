@@ -18,6 +18,12 @@ const OLD_TYPES: [(&str, &str, bool); 4] = [
     (UP_TO_DATE, "WARNING", true),
 ];
 
+/// The condition that a recorded type stands for, and whether it says the opposite: a reader of statuses meets the older
+/// words, too. A type that none of ours is written under is taken as it is.
+pub fn meaning_of(type_: &str) -> (&str, bool) {
+    OLD_TYPES.iter().find(|(_, old, _)| *old == type_).map_or((type_, false), |(ours, _, not)| (ours, *not))
+}
+
 /// The fields that an object of a schema can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fields {
@@ -125,6 +131,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_written_under_an_older_word_is_read_back() {
+        assert_eq!(meaning_of("WARNING"), (UP_TO_DATE, true));
+        assert_eq!(meaning_of("READY"), ("Ready", false));
+        assert_eq!(meaning_of("LastRunSucceeded"), ("LastRunSucceeded", false));
+    }
 
     #[test]
     fn a_schema_holds_what_it_declares() {

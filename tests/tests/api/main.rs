@@ -11,6 +11,7 @@ mod first_backfill;
 mod guide;
 mod job;
 mod jobs_come_and_go;
+mod kubectl_plugin;
 mod layouts;
 mod limited;
 mod older_crds;
