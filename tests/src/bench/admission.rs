@@ -289,10 +289,7 @@ impl Creator<'_> {
                 if let Some(process) = process {
                     WebhookAccess::end(process).await;
                 }
-                let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
-                let mutating: Api<MutatingWebhookConfiguration> = Api::all(client);
-                validating.delete(WEBHOOK, &gone).await?;
-                mutating.delete(WEBHOOK, &gone).await?;
+                unregister(self.place).await?;
             }
         }
         self.guarded_by(Guard::Nothing, no_op).await
@@ -322,6 +319,16 @@ impl Creator<'_> {
         .await?;
         Ok(())
     }
+}
+
+/// Has our webhook called no more, once it has ended.
+pub(super) async fn unregister(place: &Place) -> Result<(), Failure> {
+    let gone = DeleteParams::default();
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(place.client());
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(place.client());
+    validating.delete(WEBHOOK, &gone).await?;
+    mutating.delete(WEBHOOK, &gone).await?;
+    Ok(())
 }
 
 const POLICY: &str = "bench";

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::admission::a_stream;
+use super::admission::{a_stream, unregister};
 use super::figures::Spread;
 use super::place::{GROUP, MANY, Place, kind_of};
 use super::processes::{Memory, of_process};
@@ -63,15 +63,20 @@ pub(super) async fn measure(
     log.clone_into(&mut options.log);
     options.environment.clear();
     let process = OperatorProcess::start(options.clone()).await?;
-    let bundle = bundle(ours).await?;
+    bundle(ours).await?;
     let memory_before = memory(&process)?.now;
     WebhookAccess::end(process).await;
+    unregister(place).await?;
+    // An API server may not have seen yet that nobody is to be asked any more.
+    let first = || async { place.create_template(MANY, "first-of-many").await.map_err(|error| error.to_string()) };
+    eventually(Duration::from_secs(60), "template without a webhook", first).await?;
     let create = |at: usize| async move { place.create_template(MANY, &format!("one-of-many-{at}")).await };
     stream::iter(0..templates).map(create).buffer_unordered(16).try_collect::<()>().await?;
     say(&format!("there are {templates} templates"));
 
     let process = OperatorProcess::start(options).await?;
     let pid = process.pid().ok_or("the webhook has ended")?;
+    let bundle = bundle(ours).await?;
     // The webhook has one processor, and this process another, where there are two.
     pin(pid, 0).await?;
     let body = Bytes::from(review().to_string());
