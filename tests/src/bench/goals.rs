@@ -131,7 +131,7 @@ pub fn table(runs: &[Run], admissions: &[Admission]) -> String {
     let by_itself = || admissions.iter().filter_map(|run| run.by_itself.as_ref());
     let rates = by_itself().map(|one| one.per_second).collect();
     line(&mut text, "the webhook by itself: reviews/s on one processor", "", AtLeast(10_000.0), rates, 0);
-    let memory = by_itself().map(|one| one.memory.now).collect();
+    let memory = by_itself().filter(|one| one.templates >= 10_000).map(|one| one.memory.now).collect();
     line(&mut text, "the webhook by itself: memory with 10,000 templates, MiB", "", AtMost(40.0), memory, 1);
     let starts = admissions.iter().map(|run| run.cold_start.p50 * 1000.0).collect();
     line(&mut text, "the webhook from its start to ready, ms", "", AtMost(150.0), starts, 0);

@@ -193,9 +193,12 @@ fn report_of(paths: &[PathBuf], into: Option<&Path>) -> Ended {
         print!("{text}");
         return Ok(());
     };
+    let picture = into.with_extension("svg");
+    let name = picture.file_name().unwrap_or_default().display();
+    let text = format!("{text}\n![How many streams run, and when]({name})\n");
     let written = report::written_into(&std::fs::read_to_string(into)?, &text)?;
     std::fs::write(into, written)?;
-    std::fs::write(into.with_extension("svg"), plot::of(&runs))?;
+    std::fs::write(picture, plot::of(&runs))?;
     Ok(())
 }
 
