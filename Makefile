@@ -68,6 +68,19 @@ races: ## Ten thousand templates and their streams, twenty thousand calls over t
 	ARCANE_RACES=all $(CARGO) test -p arcane-tests --features control-plane --test admission -- \
 		--nocapture --test-threads=1 racing certificates
 
+# Not a part of `make test`: figures are compared with those of the same machine in the same hour, and never fail.
+BENCH_STREAMS ?= 100
+BENCH_CLASSES ?= 1
+BENCH_RUNS ?= 1
+.PHONY: bench
+bench: ## What both processes cost and how fast they are, beside a bare loop (BENCH_STREAMS, BENCH_CLASSES, BENCH_RUNS)
+	@$(call beside_control_plane,$(CARGO) build --release $(binaries) --lib --bin arcane-controller --bin arcane-webhook --bin bench)
+	@echo 'Each run and the webhook take some minutes. Nothing else should happen on this machine meanwhile.'
+	@for run in $$(seq $(BENCH_RUNS)); do \
+		target/release/bench run --streams $(BENCH_STREAMS) --classes $(BENCH_CLASSES) || exit 1; done
+	@target/release/bench webhook >/dev/null
+	@echo; target/release/bench report target/bench
+
 .PHONY: cluster
 cluster: ## A control plane with a simulated kubelet to try things on; prints its KUBECONFIG
 	@$(call beside_control_plane,$(CARGO) build -p arcane-tests --bin cluster)

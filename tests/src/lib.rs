@@ -14,6 +14,7 @@
 
 pub mod audit_log;
 pub mod balancer;
+pub mod bench;
 pub mod binaries;
 pub mod chart_readme;
 pub mod chart_tools;

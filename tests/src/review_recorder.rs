@@ -72,7 +72,8 @@ impl ReviewRecorder {
     }
 }
 
-fn acceptor(certificate: &str, key: &str) -> TlsAcceptor {
+/// What a TLS server needs of its certificate and key.
+pub(crate) fn acceptor(certificate: &str, key: &str) -> TlsAcceptor {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

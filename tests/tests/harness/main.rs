@@ -1,5 +1,6 @@
 //! The harness itself: it must be right before it can show that anything else is.
 
+mod bench;
 mod cluster;
 mod pods;
 mod requests;
