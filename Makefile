@@ -68,6 +68,10 @@ races: ## Ten thousand templates and their streams, twenty thousand calls over t
 	ARCANE_RACES=all $(CARGO) test -p arcane-tests --features control-plane --test admission -- \
 		--nocapture --test-threads=1 racing certificates
 
+.PHONY: model
+model: ## The model checker with larger budgets; CI runs it with small ones
+	ARCANE_RECORD=1 ARCANE_MODEL=deep $(CARGO) test -p arcane-controller --test model -- --nocapture no_order_of_steps
+
 .PHONY: cluster
 cluster: ## A control plane with a simulated kubelet to try things on; prints its KUBECONFIG
 	@$(call beside_control_plane,$(CARGO) build -p arcane-tests --bin cluster)
