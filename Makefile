@@ -81,6 +81,10 @@ bench: ## What both processes cost and how fast they are, beside a bare loop (BE
 	@target/release/bench webhook >/dev/null
 	@echo; target/release/bench report target/bench
 
+.PHONY: model
+model: ## The model checker with larger budgets; CI runs it with small ones
+	ARCANE_RECORD=1 ARCANE_MODEL=deep $(CARGO) test -p arcane-controller --test model -- --nocapture no_order_of_steps
+
 .PHONY: cluster
 cluster: ## A control plane with a simulated kubelet to try things on; prints its KUBECONFIG
 	@$(call beside_control_plane,$(CARGO) build -p arcane-tests --bin cluster)
@@ -131,9 +135,10 @@ real-cluster: ## A shell on a real cluster of one node in namespaces of its own 
 	@bash e2e/node/with-cluster.sh $${SHELL:-sh}
 
 .PHONY: generate
-generate: ## Write what is made from the code: the CRDs, the table of the chart's values
+generate: ## Write what is made from the code: the CRDs, the table of the chart's values, the graph of phases
 	$(CARGO) run -q -p arcane-common --example crds > charts/arcane-operator/files/crds.yaml
 	$(CARGO) run -q -p arcane-tests --bin chart-readme
+	ARCANE_DRAW=1 $(CARGO) test -q -p arcane-controller --test decisions phases_move_along_the_graph_in_the_docs
 
 .PHONY: record-reviews
 record-reviews: ## Record anew what a real API server sends to a webhook

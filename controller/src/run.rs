@@ -91,7 +91,7 @@ async fn control(
     signalled: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let mut signalled = std::pin::pin!(signalled);
-    let (client, namespace) = cluster::connect().await?;
+    let (client, namespace) = cluster::connect_to_write().await?;
     let mut elector = args.leader_election.then(|| {
         let namespace = args.lease_namespace(&namespace);
         LeaderElector::new(client.clone(), namespace, &args.lease_name, &args.identity(), LeaseTiming::default())

@@ -328,3 +328,62 @@ async fn labels_fields_and_payloads_give_a_stream_no_more_than_it_has() {
         assert!(!variable.replace("$$", "").contains('$'), "{variable}");
     }
 }
+
+/// A line of the log, as it is written.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Somebody writes a password where it doesn't belong (but not in place of a word that Arcane itself reads). Programs get it; logs, events, conditions, errors and metrics don't.
+#[tokio::test]
+async fn no_value_of_a_spec_is_told() {
+    const SECRET: &str = "hunter2";
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let specs = [
+        json!({"connectionString": SECRET}),
+        json!({"password": SECRET}),
+        json!({"password": {"secretRef": SECRET}}),
+        json!({"jobTemplateRef": {"name": "standard", "password": SECRET}}),
+        json!({"execution": {"layoutVersion": 1, "password": SECRET}}),
+    ];
+    let mut request = a_request();
+    request["spec"]["payload"] = json!({"password": SECRET});
+    let mut told = 0;
+    for spec in specs {
+        for (code, status) in [(200, "Pending"), (422, "Pending"), (504, "Pending"), (403, "")] {
+            let world = World::with_stream(spec.clone(), json!({"phase": status})).with(request.clone());
+            if code != 200 {
+                world.answers(Method::POST, "/jobs", code, json!(null));
+            }
+            for _ in 0..2 {
+                if let Err(error) = world.reconcile().await {
+                    tracing::warn!(%error, ?error, "reconcile failed");
+                }
+            }
+            let asked = world.server.lock().unwrap().asked.clone();
+            for (method, path, body) in asked.iter().filter(|(_, path, _)| !path.ends_with("/jobs")) {
+                told += 1;
+                assert!(!body.to_string().contains(SECRET), "{method} {path}: {body}");
+            }
+            assert!(!world.context.metrics.text().unwrap().contains(SECRET));
+        }
+    }
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(told > 20 && log.contains("created Job"), "{told}: {log}");
+    let leak = log.lines().find(|line| line.contains(SECRET));
+    assert!(leak.is_none(), "{leak:?}");
+}

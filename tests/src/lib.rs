@@ -28,6 +28,7 @@ pub mod manifests;
 pub mod operator;
 pub mod pki;
 pub mod proxy;
+pub mod reliability;
 pub mod review_recorder;
 pub mod supervisor;
 pub mod test_cluster;

@@ -1,11 +1,12 @@
 //! The decision about a stream, against contract §3.
 //!
-//! Three ways to look at one pure function, [`plan`]:
+//! Four ways to look at one pure function, [`plan`]:
 //!
 //! 1. `every_decision_keeps_the_contract`: the whole space of situations ([`space`]) against the contract's sentences
 //!    ([`rules`]), which are stated on their own, not by way of the plan.
 //! 2. `wrong_versions_are_caught`: damaged versions of the plan ([`wrong`]), each caught by the rule that names its fault.
-//! 3. [`stories`]: plans carried out in a small world ([`world`]) of API server,
+//! 3. [`phases`]: from which phase to which one a decision moves a stream, compared with the graph in the docs.
+//! 4. [`stories`]: plans carried out in a small world ([`world`]) of API server,
 //!    Job controller, garbage collector and a controller that may crash after any write.
 //!
 //! Sentences of §3 that no decision can show, so that they are tested elsewhere: the precondition on
@@ -18,6 +19,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod made;
+mod phases;
 mod reading;
 mod rolling;
 mod rules;
@@ -26,7 +28,7 @@ mod stories;
 mod world;
 mod wrong;
 
-use std::{collections::BTreeMap, ops::ControlFlow, thread, time::Instant};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::LazyLock, thread, time::Instant};
 
 use arcane_controller::stream::{Observed, Plan, plan};
 
@@ -37,13 +39,18 @@ use crate::{reading::Trial, rules::RULES, wrong::WRONG};
 struct Verdict {
     trials: u64,
     broken: BTreeMap<&'static str, (u64, String)>,
+    moves: phases::Moves,
 }
+
+/// What all situations came to; looking at them takes a while.
+static EVERYTHING: LazyLock<Verdict> = LazyLock::new(everything);
 
 impl Verdict {
     fn judge(&mut self, observed: &Observed) {
         let plan = plan(observed);
         let trial = Trial::of(observed, &plan, &arcane_controller::stream::plan);
         self.trials += 1;
+        phases::add(&mut self.moves, observed.stream.recorded.phase, &plan);
         for rule in RULES.iter().filter(|rule| !(rule.holds)(&trial)) {
             let broken = self.broken.entry(rule.name).or_default();
             broken.0 += 1;
@@ -58,6 +65,9 @@ impl Verdict {
         for (rule, (times, first)) in other.broken {
             let broken = self.broken.entry(rule).or_insert((0, first));
             broken.0 += times;
+        }
+        for (between, reasons) in other.moves {
+            self.moves.entry(between).or_default().extend(reasons);
         }
         self
     }
@@ -162,7 +172,7 @@ fn everything() -> Verdict {
 #[test]
 fn every_decision_keeps_the_contract() {
     let begun = Instant::now();
-    let verdict = everything();
+    let verdict = &*EVERYTHING;
     eprintln!("{} situations, {} rules, {:.1?}", verdict.trials, RULES.len(), begun.elapsed());
     let broken: Vec<String> = verdict
         .broken
@@ -170,6 +180,13 @@ fn every_decision_keeps_the_contract() {
         .map(|(rule, (times, first))| format!("{rule}: broken {times} times, first by\n  {first}\n"))
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn phases_move_along_the_graph_in_the_docs() {
+    let mut moves = EVERYTHING.moves.clone();
+    phases::add_schedules(&mut moves);
+    phases::compare(&moves);
 }
 
 /// Each wrong version, and whether it is one about CronJobs.
