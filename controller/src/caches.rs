@@ -17,7 +17,7 @@ use std::{
 
 use arcane_common::{
     identity::{GroupKind, ObjectName, StreamKey, Uid},
-    stream::CompiledSchemas,
+    stream::{CompiledSchemas, Phase},
 };
 use arcane_process::namespaces::{Namespaces, Scope};
 use kube::{core::ApiResource, runtime::watcher::Event};
@@ -36,6 +36,7 @@ use crate::{
     },
     key::Key,
     rolling_update::Roll,
+    work_queue::Priority,
 };
 
 /// The streams of one kind, and how their watch is doing.
@@ -152,6 +153,21 @@ impl Caches {
     pub fn stream_of_job(&self, uid: &Uid) -> Option<StreamKey> {
         let job = self.jobs.values().find(|job| job.uid == *uid)?;
         if job.is_run() { self.stream_of_run(job) } else { stream_of(job) }
+    }
+
+    /// How urgent it is to look at a key: first what a person waits for, then what has begun, then what is new.
+    pub fn urgency(&self, key: &Key) -> Priority {
+        let Key::Stream(key) = key else { return Priority::Normal };
+        let has_jobs = self.jobs_of(key).next().is_some() || self.cron_jobs_of(key).next().is_some();
+        let is_asked_for = self.stream(key).is_none_or(|stream| {
+            let is_at_rest = stream.recorded.phase == Some(Phase::Suspended);
+            stream.deleting || if stream.suspended { has_jobs } else { is_at_rest }
+        });
+        match (is_asked_for, has_jobs || self.requests_of(&key.name).next().is_some()) {
+            (true, _) => Priority::High,
+            (false, true) => Priority::Normal,
+            (false, false) => Priority::Low,
+        }
     }
 
     /// What is remembered of a stream; nothing of an earlier one of its name.
@@ -545,6 +561,7 @@ impl Caches {
 pub(crate) mod tests {
     use kube::core::DynamicObject;
     use rstest::rstest;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -593,8 +610,8 @@ pub(crate) mod tests {
         assert_eq!(caches.memory_of(&key(), &Uid::new("stream")).pods_clear, clear);
     }
 
-    #[test]
-    fn a_template_wakes_the_streams_that_refer_to_it() {
+    /// Caches that know of one stream.
+    fn caches_with(stream: Value) -> Caches {
         let resource = ApiResource {
             group: "acme.io".into(),
             version: "v1".into(),
@@ -604,9 +621,38 @@ pub(crate) mod tests {
         };
         let mut caches = Caches::default();
         caches.add_kind(kind(), resource.clone());
-        let spec = serde_json::json!({"spec": {"jobTemplateRef": {"name": "t", "namespace": "other"}}});
-        let stream = StreamFacts::of(&kind(), &DynamicObject::new("orders", &resource).within("ns").data(spec));
+        let stream = StreamFacts::of(&kind(), &DynamicObject::new("orders", &resource).within("ns").data(stream));
         caches.on_stream(&kind(), &Scope::All, Event::Apply((stream.key.name.clone(), stream)));
+        caches
+    }
+
+    #[rstest]
+    #[case::new(json!({"spec": {}}), false, Priority::Low)]
+    #[case::begun(json!({"spec": {}}), true, Priority::Normal)]
+    #[case::just_suspended(json!({"spec": {"suspended": true}, "status": {"phase": "Running"}}), true, Priority::High)]
+    #[case::at_rest(json!({"spec": {"suspended": true}, "status": {"phase": "Suspended"}}), false, Priority::Low)]
+    #[case::just_resumed(json!({"spec": {"suspended": false}, "status": {"phase": "Suspended"}}), false, Priority::High)]
+    fn what_a_person_waits_for_comes_before_what_has_begun_and_that_before_what_is_new(
+        #[case] stream: Value,
+        #[case] has_a_job: bool,
+        #[case] urgency: Priority,
+    ) {
+        let mut caches = caches_with(stream);
+        if has_a_job {
+            let job = job(JobState::Unfinished);
+            caches.on_job(&Scope::All, Event::Apply((job.name.clone(), job)));
+        }
+        assert_eq!(caches.urgency(&Key::Stream(key())), urgency);
+    }
+
+    #[test]
+    fn what_is_gone_is_let_go_of_at_once() {
+        assert_eq!(Caches::default().urgency(&Key::Stream(key())), Priority::High);
+    }
+
+    #[test]
+    fn a_template_wakes_the_streams_that_refer_to_it() {
+        let mut caches = caches_with(json!({"spec": {"jobTemplateRef": {"name": "t", "namespace": "other"}}}));
         let template = TemplateFacts {
             name: ObjectName::new("other", "t"),
             uid: Uid::new("template"),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use arcane_common::identity::{ObjectName, StreamKey};
 
+use crate::work_queue::HasShare;
+
 /// One thing to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
@@ -46,5 +48,12 @@ impl fmt::Display for Key {
             Self::Request(name) => write!(f, "BackfillRequest {name}"),
             Self::Stream(key) => write!(f, "{key}"),
         }
+    }
+}
+
+/// Namespaces take turns; so do classes, which are in none, beside them.
+impl HasShare for Key {
+    fn share(&self) -> &str {
+        self.namespace().unwrap_or_default()
     }
 }

@@ -307,11 +307,11 @@ fn take_in<E>(context: &Context, event: E, on: impl FnOnce(&mut Caches, E) -> Ve
     let (keys, synced) = {
         let mut caches = context.caches();
         let before = caches.are_synced();
-        let keys = on(&mut caches, event);
+        let keys = on(&mut caches, event).into_iter().map(|key| (caches.urgency(&key), key)).collect::<Vec<_>>();
         (keys, !before && caches.are_synced())
     };
-    for key in keys {
-        context.queue.add(key);
+    for (urgency, key) in keys {
+        context.queue.add_with(key, urgency);
     }
     if synced {
         context.synced.notify_one();

@@ -1,4 +1,4 @@
-//! A queue of keys to work on, like client-go's workqueue, with levels of priority.
+//! A queue of keys to work on, like client-go's workqueue, with levels of priority; within a level namespaces take turns.
 //!
 //! A key is handed out to one worker at a time. Added again while it is worked
 //! on, it is handed out once more after [`WorkQueue::done`], however often it
@@ -15,15 +15,25 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use self::turns::HasShare;
+use self::turns::Turns;
+
+mod turns;
+
 /// How urgent a key is. The order of the variants is the order of handing out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// A person waits for it: suspend, resume, delete.
     High,
-    /// What changes in the cluster.
+    /// What has begun, and goes on.
     Normal,
-    /// Work that nothing in the cluster asked for just now: the first listing, resyncs.
+    /// What is new. What has begun comes first: else a thousand streams would all be half way for as long as the last of
+    /// them takes.
     Low,
+}
+
+impl Priority {
+    const ALL: usize = 3;
 }
 
 /// The delay after the first failure of a key.
@@ -56,7 +66,9 @@ pub enum Next<K> {
 pub struct QueueState<K> {
     entries: HashMap<K, Entry>,
     /// Keys to be handed out, in this order.
-    ready: BTreeMap<(Priority, Ticket), K>,
+    ready: BTreeMap<Place, K>,
+    /// Whose turn it is, for each priority.
+    turns: [Turns; Priority::ALL],
     /// Keys that become ready at a later time.
     delayed: BTreeMap<(Instant, Ticket), K>,
     next_ticket: Ticket,
@@ -66,10 +78,13 @@ pub struct QueueState<K> {
 /// Numbers what was added, so that equals keep their order.
 type Ticket = u64;
 
+/// Where a key stands among those that are ready: its priority, its share's turn, and who came first.
+type Place = (Priority, u64, Ticket);
+
 /// All that is known of one key. A key of which nothing is known has no entry.
 #[derive(Debug, Default)]
 struct Entry {
-    ready: Option<(Priority, Ticket)>,
+    ready: Option<Place>,
     delayed: Option<(Instant, Ticket)>,
     worked_on: bool,
     /// Added while it is worked on. Never set together with `ready`.
@@ -88,6 +103,7 @@ impl<K> Default for QueueState<K> {
         Self {
             entries: HashMap::new(),
             ready: BTreeMap::new(),
+            turns: Default::default(),
             delayed: BTreeMap::new(),
             next_ticket: 0,
             closed: false,
@@ -95,7 +111,7 @@ impl<K> Default for QueueState<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> QueueState<K> {
+impl<K: Eq + Hash + Clone + HasShare> QueueState<K> {
     /// Makes the key ready, or if it waits at a lower priority moves it up to
     /// the end of this one. If it is worked on, it becomes ready once that is done.
     pub fn add(&mut self, key: K, priority: Priority, now: Instant) {
@@ -132,12 +148,14 @@ impl<K: Eq + Hash + Clone> QueueState<K> {
             return Next::Closed;
         }
         self.promote(now);
-        if let Some((_, key)) = self.ready.pop_first() {
+        if let Some(((priority, turn, _), key)) = self.ready.pop_first() {
+            self.turns[priority as usize].is_at(turn);
             let entry = self.entries.entry(key.clone()).or_default();
             entry.ready = None;
             entry.worked_on = true;
             return Next::Take(key);
         }
+        self.turns.iter_mut().for_each(Turns::begin_anew);
         match self.delayed.first_key_value() {
             Some(((due, _), _)) => Next::WaitUntil(*due),
             None => Next::Wait,
@@ -211,14 +229,15 @@ impl<K: Eq + Hash + Clone> QueueState<K> {
             return;
         }
         match entry.ready {
-            Some((before, _)) if before <= priority => return,
+            Some((before, ..)) if before <= priority => return,
             Some(lower) => {
                 self.ready.remove(&lower);
             }
             None => {}
         }
-        entry.ready = Some((priority, ticket));
-        self.ready.insert((priority, ticket), key);
+        let place = (priority, self.turns[priority as usize].of_one_more(key.share()), ticket);
+        entry.ready = Some(place);
+        self.ready.insert(place, key);
     }
 
     fn take_ticket(&mut self) -> Ticket {
@@ -260,13 +279,13 @@ impl<K> Clone for WorkQueue<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Default for WorkQueue<K> {
+impl<K: Eq + Hash + Clone + HasShare> Default for WorkQueue<K> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K: Eq + Hash + Clone> WorkQueue<K> {
+impl<K: Eq + Hash + Clone + HasShare> WorkQueue<K> {
     /// An empty queue.
     pub fn new() -> Self {
         Self { shared: Arc::new(Shared { state: Mutex::new(QueueState::default()), changed: Notify::new() }) }
@@ -374,6 +393,24 @@ mod tests {
 
     use super::*;
 
+    /// `a/1` is key 1 of share a.
+    impl HasShare for &'static str {
+        fn share(&self) -> &str {
+            self.split_once('/').map_or("", |(share, _)| share)
+        }
+    }
+
+    macro_rules! in_one_share {
+        ($($key:ty)*) => {
+            $(impl HasShare for $key {
+                fn share(&self) -> &str {
+                    ""
+                }
+            })*
+        };
+    }
+    in_one_share!(u8 u32 i32);
+
     fn take_all(state: &mut QueueState<&'static str>, now: Instant) -> Vec<&'static str> {
         let mut taken = Vec::new();
         while let Next::Take(key) = state.next(now) {
@@ -394,6 +431,33 @@ mod tests {
             state.add(key, Priority::Normal, now);
         }
         assert_eq!(take_all(&mut state, now), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn shares_take_turns_however_much_each_of_them_wants() {
+        let (mut state, now) = (QueueState::default(), Instant::now());
+        for key in ["a/1", "a/2", "a/3", "a/4", "a/5"] {
+            state.add(key, Priority::Normal, now);
+        }
+        assert_eq!(state.next(now), Next::Take("a/1"));
+        assert_eq!(state.next(now), Next::Take("a/2"));
+        state.add("b/1", Priority::Normal, now);
+        state.add("b/2", Priority::Normal, now);
+        state.add("c/1", Priority::Normal, now);
+        state.add("c/2", Priority::High, now);
+        assert_eq!(take_all(&mut state, now), ["c/2", "a/3", "b/1", "c/1", "a/4", "b/2", "a/5"]);
+    }
+
+    #[test]
+    fn a_share_that_wanted_much_before_owes_nothing_when_nobody_waits() {
+        let (mut state, now) = (QueueState::default(), Instant::now());
+        for key in ["a/1", "a/2", "a/3"] {
+            state.add(key, Priority::Normal, now);
+        }
+        assert_eq!(take_all(&mut state, now).len(), 3);
+        state.add("a/1", Priority::Normal, now);
+        state.add("b/1", Priority::Normal, now);
+        assert_eq!(take_all(&mut state, now), ["a/1", "b/1"]);
     }
 
     #[test]

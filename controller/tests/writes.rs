@@ -3,7 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use arcane_common::{
     api::{BackfillRequest, StreamClass, StreamingJobTemplate},
@@ -59,6 +60,7 @@ impl World {
 
     /// The stream has these labels and annotations.
     fn with_stream_that_says(spec: Value, status: Value, words: Value) -> Self {
+        LazyLock::force(&LOGS);
         let server = Arc::new(Mutex::new(Server::default()));
         let client = Client::new(Router::new().fallback(serve).with_state(Arc::clone(&server)), "team");
         let mut caches = Caches::of(Namespaces::default());
@@ -329,13 +331,16 @@ async fn labels_fields_and_payloads_give_a_stream_no_more_than_it_has() {
     }
 }
 
-/// A line of the log, as it is written.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was logged on this thread, which is one test's.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl std::io::Write for Lines {
+struct ToThisThread;
+
+impl std::io::Write for ToThisThread {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
+        LOG.with_borrow_mut(|log| log.extend(bytes));
         Ok(bytes.len())
     }
 
@@ -344,15 +349,16 @@ impl std::io::Write for Lines {
     }
 }
 
+/// One for all tests, before the first of them logs anything: where only one thread has a subscriber, what another thread logs
+/// first is switched off for both.
+static LOGS: LazyLock<()> = LazyLock::new(|| {
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| ToThisThread).init();
+});
+
 /// Somebody writes a password where it doesn't belong (but not in place of a word that Arcane itself reads). Programs get it; logs, events, conditions, errors and metrics don't.
 #[tokio::test]
 async fn no_value_of_a_spec_is_told() {
     const SECRET: &str = "hunter2";
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
     let specs = [
         json!({"connectionString": SECRET}),
         json!({"password": SECRET}),
@@ -382,7 +388,7 @@ async fn no_value_of_a_spec_is_told() {
             assert!(!world.context.metrics.text().unwrap().contains(SECRET));
         }
     }
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = String::from_utf8(LOG.take()).unwrap();
     assert!(told > 20 && log.contains("created Job"), "{told}: {log}");
     let leak = log.lines().find(|line| line.contains(SECRET));
     assert!(leak.is_none(), "{leak:?}");
