@@ -39,8 +39,7 @@ fn moves(state: &mut State, decide: Decide) -> bool {
 /// Finishes what was begun, sees what there is to see, decides, and writes.
 fn works(state: &mut State, who: usize, decide: Decide) -> bool {
     let before = state.clone();
-    loop {
-        let Some(operator) = &state.operators[who] else { break };
+    while let Some(operator) = &state.operators[who] {
         if operator.work.is_some() {
             operator::write(state, who, Answer::Arrives, decide);
             continue;
