@@ -74,7 +74,9 @@ BENCH_CLASSES ?= 1
 BENCH_RUNS ?= 1
 .PHONY: bench
 bench: ## What both processes cost and how fast they are, beside a bare loop (BENCH_STREAMS, BENCH_CLASSES, BENCH_RUNS)
-	@$(call beside_control_plane,$(CARGO) build --release $(binaries) --lib --bin arcane-controller --bin arcane-webhook --bin bench)
+	@# The products by themselves: built beside the bench, they would get features of its dependencies.
+	@$(call beside_control_plane,$(CARGO) build --release -p arcane-controller -p arcane-webhook --bins && \
+		$(CARGO) build --release -p arcane-tests --bin bench)
 	@echo 'Each run and the webhook take some minutes. Nothing else should happen on this machine meanwhile.'
 	@for run in $$(seq $(BENCH_RUNS)); do \
 		target/release/bench run --streams $(BENCH_STREAMS) --classes $(BENCH_CLASSES) || exit 1; done
