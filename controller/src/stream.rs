@@ -17,7 +17,7 @@ use arcane_common::identity::StreamKey;
 pub use action::{Action, Plan};
 pub use apply::write_request_status;
 pub use observed::Observed;
-pub use plan::{UP_TO_DATE, plan};
+pub use plan::{LAST_RUN, UP_TO_DATE, plan};
 
 use self::{apply::Applied, gather::Gathered, observed::Pods};
 use crate::{context::Context, key::Key, reconcile::Next, writes::WriteError};

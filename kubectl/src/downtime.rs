@@ -56,7 +56,7 @@ async fn end(cluster: &Cluster, args: &DowntimeEnd) -> Result<Answer, Ending> {
 async fn list(cluster: &Cluster) -> Result<Answer, Ending> {
     let wanted = Wanted { selector: Some(LABEL.to_owned()), name: None };
     let fleet = gather::fleet(cluster, &wanted).await?;
-    let verdict = if fleet.gaps.is_empty() { Verdict::Good } else { Verdict::Unknown };
+    let verdict = Verdict::with_gaps(&fleet.gaps);
     let text = overview(&fleet.streams, Timestamp::now());
     let mut answer = Answer::of(text).noting(fleet.gaps).judged(verdict);
     if fleet.streams.is_empty() {

@@ -31,6 +31,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Of what is shown, where these things couldn't be.
+    pub fn with_gaps(gaps: &[String]) -> Self {
+        if gaps.is_empty() { Self::Good } else { Self::Unknown }
+    }
+
     /// The worse of two; what is wrong outweighs what isn't known.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -56,7 +56,7 @@ pub async fn run(cluster: &Cluster, args: &ExplainArgs) -> Result<Answer, Ending
         Vec::new()
     });
     let text = explanation(&stream, &fleet, &pods, &happened, Timestamp::now());
-    let verdict = if gaps.is_empty() { Verdict::Good } else { Verdict::Unknown };
+    let verdict = Verdict::with_gaps(&gaps);
     Ok(Answer::of(text).noting(gaps).judged(verdict))
 }
 

@@ -38,7 +38,7 @@ pub async fn run(cluster: &Cluster, args: &StatusArgs) -> Result<Answer, Ending>
         }
         None | Some(Format::Wide) => overview(&fleet, &cluster.scope, args.output.is_some(), now),
     };
-    let verdict = if fleet.gaps.is_empty() { Verdict::Good } else { Verdict::Unknown };
+    let verdict = Verdict::with_gaps(&fleet.gaps);
     let mut answer = Answer::of(text).noting(fleet.gaps.clone()).judged(verdict);
     if fleet.streams.is_empty() && args.output.is_none_or(|format| format == Format::Wide) {
         answer.notes.push(none_found(&fleet, &cluster.scope, args));

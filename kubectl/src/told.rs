@@ -1,13 +1,10 @@
 //! What a status says, whatever a plugin's CRD lets it hold.
 
 use arcane_common::{api::well_known, stream::Phase};
-use arcane_controller::stream::{UP_TO_DATE, status_schema::meaning_of};
+use arcane_controller::stream::{LAST_RUN, UP_TO_DATE, status_schema::meaning_of};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-
-/// The condition of a stream on a schedule whose last run failed.
-const LAST_RUN: &str = "LastRunSucceeded";
 
 /// A condition, as it stands in a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -25,9 +25,7 @@ pub enum CannotConnect {
 /// # Errors
 /// When no cluster is named, or what names it can't be used.
 pub async fn connect() -> Result<(Client, String), CannotConnect> {
-    let config = Config::infer().await.map_err(CannotConnect::NoCluster)?;
-    let namespace = config.default_namespace.clone();
-    Ok((Client::try_from(config).map_err(CannotConnect::Client)?, namespace))
+    connect_by(Client::try_from).await
 }
 
 /// The same for who decides anew after each failure: nothing is repeated by the client itself, for a write that is sent later was
@@ -37,9 +35,15 @@ pub async fn connect() -> Result<(Client, String), CannotConnect> {
 /// # Errors
 /// When no cluster is named, or what names it can't be used.
 pub async fn connect_to_write() -> Result<(Client, String), CannotConnect> {
+    connect_by(client_to_write).await
+}
+
+async fn connect_by(
+    client: impl FnOnce(Config) -> Result<Client, kube::Error>,
+) -> Result<(Client, String), CannotConnect> {
     let config = Config::infer().await.map_err(CannotConnect::NoCluster)?;
     let namespace = config.default_namespace.clone();
-    Ok((client_to_write(config).map_err(CannotConnect::Client)?, namespace))
+    Ok((client(config).map_err(CannotConnect::Client)?, namespace))
 }
 
 fn client_to_write(mut config: Config) -> Result<Client, kube::Error> {

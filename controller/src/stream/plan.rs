@@ -15,8 +15,8 @@ mod status;
 mod suspended;
 
 pub use pods::POD_NOT_RUNNING;
-pub use status::UP_TO_DATE;
-pub(super) use status::{LAST_RUN, RUN_FAILED};
+pub(super) use status::RUN_FAILED;
+pub use status::{LAST_RUN, UP_TO_DATE};
 
 use super::{
     action::{Action, Plan},

@@ -66,7 +66,7 @@ pub(super) async fn run(
         Some(format @ (Format::Json | Format::Yaml)) => for_machines(&shown(&whole), format),
         None | Some(Format::Wide) => as_tree(&whole, now),
     };
-    let verdict = if notes.is_empty() { Verdict::Good } else { Verdict::Unknown };
+    let verdict = Verdict::with_gaps(&notes);
     Ok(Answer::of(text).noting(notes).judged(verdict))
 }
 

@@ -124,6 +124,11 @@ impl Member {
         let ObjectName { namespace, name } = self.name.clone();
         Object { kind: self.kind.kind.clone(), namespace, name }
     }
+
+    fn finding(&self, level: Level, field: &str, rule: &'static str, message: String) -> Finding {
+        let (place, object) = (self.place.clone(), Some(self.shown()));
+        Finding { level, place, object, field: field.to_owned(), rule, message }
+    }
 }
 
 fn member(manifest: Manifest, namespace: &str) -> Member {
@@ -319,44 +324,22 @@ fn findings_of(member: &Member, judged: Result<Verdict, CannotAsk>) -> Vec<Findi
         Ok(verdict) => verdict,
         Err(error) => return vec![unknown(member, &error.to_string())],
     };
-    let finding = |level, field, rule, message| Finding {
-        level,
-        place: member.place.clone(),
-        object: Some(member.shown()),
-        field,
-        rule,
-        message,
-    };
     let errors = verdict.violations.iter().map(|violation| {
-        finding(Level::Error, violation.path.to_string(), violation.reason.cause(), violation.to_string())
+        member.finding(Level::Error, &violation.path.to_string(), violation.reason.cause(), violation.to_string())
     });
     let warnings =
-        verdict.warnings.iter().map(|warning| finding(Level::Warning, String::new(), "Warning", warning.clone()));
+        verdict.warnings.iter().map(|warning| member.finding(Level::Warning, "", "Warning", warning.clone()));
     errors.chain(warnings).collect()
 }
 
 fn unknown(member: &Member, message: &str) -> Finding {
-    Finding {
-        level: Level::Unknown,
-        place: member.place.clone(),
-        object: Some(member.shown()),
-        field: String::new(),
-        rule: "CannotAsk",
-        message: message.to_owned(),
-    }
+    member.finding(Level::Unknown, "", "CannotAsk", message.to_owned())
 }
 
 fn twice(member: &Member, first: &Place) -> Finding {
-    Finding {
-        level: Level::Error,
-        place: member.place.clone(),
-        object: Some(member.shown()),
-        field: "metadata.name".to_owned(),
-        rule: "Duplicate",
-        message: format!(
-            "metadata.name: Duplicate value: it is in {first}, too, and the last one that is applied stays"
-        ),
-    }
+    let message =
+        format!("metadata.name: Duplicate value: it is in {first}, too, and the last one that is applied stays");
+    member.finding(Level::Error, "metadata.name", "Duplicate", message)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::stream::{
 pub const UP_TO_DATE: &str = "UpToDate";
 
 /// The condition that tells whether the last run of a CronJob succeeded; it is there while runs fail.
-pub(in crate::stream) const LAST_RUN: &str = "LastRunSucceeded";
+pub const LAST_RUN: &str = "LastRunSucceeded";
 
 /// The reason of [`LAST_RUN`].
 pub(in crate::stream) const RUN_FAILED: &str = "RunFailed";
