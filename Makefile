@@ -58,9 +58,15 @@ chart: ## The tests of the chart: helm and others that read it, a release's life
 	$(CARGO) test -p arcane-tests --features control-plane --test chart
 
 .PHONY: faults
-faults: ## The whole crash matrix; CI runs a slice of it
+faults: ## The whole matrix of faults; a run that is ended is taken up again by the next. CI runs a slice of it
 	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
-	ARCANE_FAULTS=all $(CARGO) test -p arcane-tests --features control-plane --test faults -- --nocapture
+	ARCANE_RECORD=1 ARCANE_FAULTS=all $(CARGO) test -p arcane-tests --features control-plane --test faults -- --nocapture whatever
+
+.PHONY: soak
+soak: ## Two thousand backfills (ARCANE_SOAK) while the controller is killed at random
+	@$(call beside_control_plane,$(CARGO) build $(binaries) --bins)
+	ARCANE_RECORD=1 ARCANE_SOAK=$${ARCANE_SOAK:-2000} \
+		$(CARGO) test -p arcane-tests --features control-plane --test faults -- --nocapture kills_at_random
 
 .PHONY: races
 races: ## Ten thousand templates and their streams, twenty thousand calls over ten authorities; CI runs a slice of it

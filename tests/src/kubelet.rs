@@ -482,6 +482,7 @@ fn next_step(
         return match stage {
             Stage::LetGo => None,
             Stage::Unbound | Stage::Bound | Stage::ImagePullBackOff | Stage::Ended => Some((now, Step::LetGo)),
+            Stage::Running(_) if behaviour.ends_politely == Some(true) => Some((since + after, Step::Succeed)),
             // 143: by SIGTERM
             Stage::Running(_) => Some((since + after, Step::Fail { exit_code: 143, message: None })),
         };

@@ -1,16 +1,22 @@
-//! A proxy in front of the API server: it numbers, records and counts the requests of an operator, and cuts them.
+//! A proxy in front of the API server: it numbers, records and counts the requests of an operator, and lets them go wrong.
 //!
 //! The operator speaks plain HTTP to it on 127.0.0.1; it speaks TLS to the API server with the credentials of a user.
-//! This is the start of a fault proxy: every kind of fault is a [`Fault`].
+//! What can go wrong is a [`Fault`], which happens once; besides, reads can be frozen ([`RequestProxy::freeze`]).
 
-use std::convert::Infallible;
+mod answers;
+mod events;
+mod fault;
+
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kube::Client;
@@ -20,72 +26,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use self::answers::{bad_gateway, end_to_end_only, go_wrong, read, whole, written};
+pub use self::fault::{Armed, Cut, CutInstant, Fault, Watching, Write, Wrong};
+use self::{events::Hit, fault::Fire};
 use crate::kubeconfig::{self, AccessError, UserAccess};
-
-/// A write: POST, PUT, PATCH, DELETE; but not of Leases, and no review of one's own rights, as these are no part of any story.
-/// Which of them have a number can be narrowed further: see [`RequestProxy::start_numbering`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// Its number, from 1 on.
-    pub number: usize,
-    /// The method.
-    pub method: Method,
-    /// The path, without the query.
-    pub path: String,
-    /// The HTTP status of the answer, if the API server has given one.
-    pub status: Option<u16>,
-}
-
-/// What the proxy does to the operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The connection ends at a write, as if the operator had been killed there.
-    Cut(Cut),
-}
-
-/// At this write the proxy stops: it gives no answer, ends all connections, and refuses new ones until it is disarmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// The number of the write, counted from the start of the proxy.
-    pub nth_write: usize,
-    /// Whether the API server gets the write.
-    pub instant: CutInstant,
-}
-
-/// When a write is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CutInstant {
-    /// The API server never gets it.
-    BeforeSend,
-    /// The API server has done it; the operator never hears of it.
-    AfterCommit,
-}
-
-impl From<Cut> for Fault {
-    fn from(cut: Cut) -> Self {
-        Self::Cut(cut)
-    }
-}
-
-/// An armed fault: tells when it has happened.
-#[derive(Debug)]
-pub struct Armed(watch::Receiver<Option<Write>>);
-
-impl Armed {
-    /// Waits until the fault has happened, and every write that had been sent before has been answered by the API server:
-    /// from here on nothing changes on behalf of the operator. Never ends if the write never comes.
-    pub async fn fired(&mut self) -> Write {
-        match self.0.wait_for(Option::is_some).await.map(|write| write.clone()) {
-            Ok(Some(write)) => write,
-            _ => std::future::pending().await, // disarmed before
-        }
-    }
-
-    /// The write, if the fault has happened.
-    pub fn has_fired(&self) -> Option<Write> {
-        self.0.borrow().clone()
-    }
-}
 
 /// A running proxy; it stops when dropped.
 pub struct RequestProxy {
@@ -107,6 +51,11 @@ pub enum ProxyError {
     Io(#[from] std::io::Error),
 }
 
+/// Why an answer breaks off.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+
 struct Shared {
     upstream: Client,
     state: Mutex<State>,
@@ -117,6 +66,8 @@ struct Shared {
     /// How many writes have got a number.
     numbered: watch::Sender<usize>,
     is_numbered: Box<IsNumbered>,
+    /// The revision at which lists and watches stand still.
+    frozen: watch::Sender<Option<String>>,
 }
 
 type IsNumbered = dyn Fn(&Method, &str) -> bool + Send + Sync;
@@ -125,7 +76,10 @@ type IsNumbered = dyn Fn(&Method, &str) -> bool + Send + Sync;
 struct State {
     writes: Vec<Write>,
     requests: u64,
-    armed: Option<(Fault, watch::Sender<Option<Write>>)>,
+    /// The events of the watches so far, by plural.
+    events: HashMap<String, usize>,
+    frozen_lists: usize,
+    armed: Option<(Fault, Fire)>,
     refusing: bool,
 }
 
@@ -135,8 +89,8 @@ enum Fate {
     Forwarded,
     /// The index of the write, if it has a number.
     Written(Option<usize>),
-    CutBeforeSend(usize, watch::Sender<Option<Write>>),
-    CutAfterCommit(usize, watch::Sender<Option<Write>>),
+    Cut(usize, CutInstant, Fire),
+    Wrong(usize, Wrong, Fire),
 }
 
 impl RequestProxy {
@@ -166,6 +120,7 @@ impl RequestProxy {
             unanswered: watch::Sender::default(),
             numbered: watch::Sender::default(),
             is_numbered: Box::new(is_numbered),
+            frozen: watch::Sender::default(),
         });
         let task = tokio::spawn(listen(listener, shared.clone())).abort_handle();
         Ok(Self { shared, address, kubeconfig, _directory: directory, task })
@@ -194,6 +149,27 @@ impl RequestProxy {
     /// How many requests there were so far, reads, watches and Leases included.
     pub fn requests(&self) -> u64 {
         self.shared.state().requests
+    }
+
+    /// How many events each kind's watches have shown so far, by plural.
+    pub fn events(&self) -> HashMap<String, usize> {
+        self.shared.state().events.clone()
+    }
+
+    /// From now on, for so long, what is listed in a namespace to be watched is listed as it was at this revision, and its
+    /// watches show nothing; then they must list again. Other reads, and all writes, are as ever.
+    pub fn freeze(&self, revision: &str, how_long: Duration) {
+        self.shared.frozen.send_replace(Some(revision.to_owned()));
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            tokio::time::sleep(how_long).await;
+            shared.frozen.send_replace(None);
+        });
+    }
+
+    /// How many lists were answered from the past.
+    pub fn frozen_lists(&self) -> usize {
+        self.shared.state().frozen_lists
     }
 
     /// From now on this fault will happen (instead of one armed before).
@@ -242,50 +218,75 @@ impl Shared {
             return Fate::Written(None);
         }
         let index = state.writes.len();
-        state.writes.push(Write { number: index + 1, method: method.clone(), path: path.to_owned(), status: None });
+        let write =
+            Write { number: index + 1, method: method.clone(), path: path.to_owned(), status: None, revision: None };
+        state.writes.push(write);
         self.numbered.send_replace(index + 1);
-        let cut = match &state.armed {
-            Some((Fault::Cut(cut), _)) if cut.nth_write == index + 1 => Some(cut.instant),
-            _ => None,
+        let is_armed = match &state.armed {
+            Some((Fault::Cut(Cut { nth_write, .. }) | Fault::Wrong { nth_write, .. }, _)) => *nth_write == index + 1,
+            _ => false,
         };
-        let Some(instant) = cut else {
-            self.unanswered.send_modify(|count| *count += 1);
-            return Fate::Written(Some(index));
-        };
-        state.refusing = true;
-        let fire = state.armed.take().map(|(_, fire)| fire).unwrap_or_default();
-        match instant {
-            CutInstant::BeforeSend => Fate::CutBeforeSend(index, fire),
-            CutInstant::AfterCommit => {
+        match state.armed.take_if(|_| is_armed) {
+            Some((Fault::Cut(cut), fire)) => {
+                state.refusing = true;
+                if cut.instant == CutInstant::AfterCommit {
+                    self.unanswered.send_modify(|count| *count += 1);
+                }
+                Fate::Cut(index, cut.instant, fire)
+            }
+            Some((Fault::Wrong { how, .. }, fire)) => Fate::Wrong(index, how, fire),
+            _ => {
                 self.unanswered.send_modify(|count| *count += 1);
-                Fate::CutAfterCommit(index, fire)
+                Fate::Written(Some(index))
             }
         }
     }
 
+    /// Counts an event of a watch, and tells what is to become of it.
+    fn on_event(&self, plural: &str, line: &[u8]) -> Option<Hit> {
+        if !events::is_event(line) {
+            return None;
+        }
+        let mut state = self.state();
+        let count = state.events.entry(plural.to_owned()).or_default();
+        *count += 1;
+        let number = *count;
+        let is_armed = matches!(&state.armed, Some((Fault::Watch { plural: of, nth_event, .. }, _))
+            if *of == plural && *nth_event == number);
+        let (fault, fire) = state.armed.take_if(|_| is_armed)?;
+        let Fault::Watch { how, .. } = fault else { return None };
+        let what = Write { number, method: Method::GET, path: plural.to_owned(), status: None, revision: None };
+        Some(Hit { how, fire, what })
+    }
+
     /// Ends all connections now, and tells when nothing is under way any more.
-    async fn cut(&self, index: usize, fire: watch::Sender<Option<Write>>) {
+    async fn cut(&self, index: usize, fire: Fire) {
         self.end_connections();
         let _ = self.unanswered.subscribe().wait_for(|count| *count == 0).await;
-        let write = self.state().writes.get(index).cloned();
-        fire.send_replace(write);
+        self.has_happened(index, &fire);
     }
 
     /// Sends a write, notes the answer's status, and reads the answer to its end.
-    async fn write(&self, index: Option<usize>, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
+    async fn write(&self, index: Option<usize>, request: Request<Body>) -> Result<Response<AnswerBody>, kube::Error> {
         let answer = async {
             let (head, body) = self.upstream.send(request).await?.into_parts();
-            let bytes = body.collect().await?.to_bytes();
-            Ok(Response::from_parts(head, Body::from(bytes.to_vec())))
+            Ok((head, body.collect().await?.to_bytes()))
         }
         .await;
-        if let (Some(index), Ok(answer)) = (index, &answer)
+        if let (Some(index), Ok((head, body))) = (index, &answer)
             && let Some(write) = self.state().writes.get_mut(index)
         {
-            write.status = Some(answer.status().as_u16());
+            write.status = Some(head.status.as_u16());
+            let object: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            write.revision = object["metadata"]["resourceVersion"].as_str().map(ToOwned::to_owned);
         }
         self.unanswered.send_modify(|count| *count -= 1);
-        answer
+        answer.map(|(head, body)| Response::from_parts(head, whole(body)))
+    }
+
+    fn has_happened(&self, index: usize, fire: &Fire) {
+        let write = self.state().writes.get(index).cloned();
+        fire.send_replace(write);
     }
 }
 
@@ -324,7 +325,7 @@ async fn serve(connection: TcpStream, mut ends: watch::Receiver<u64>, shared: Ar
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<AnswerBody>, BoxError> {
     // The whole request first: a cut comes between it and the API server, never within.
     let (mut head, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
@@ -338,26 +339,18 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let answered = match fate {
         // The end of the connection is all that the operator gets to know.
         Fate::Refused => std::future::pending().await,
-        Fate::Forwarded => shared.upstream.send(request).await,
-        // In a task of its own, so that the end of the connection leaves no write half sent.
-        Fate::Written(index) => {
-            let shared = shared.clone();
-            match tokio::spawn(async move { shared.write(index, request).await }).await {
-                Ok(answered) => answered,
-                Err(_) => std::future::pending().await,
-            }
-        }
-        Fate::CutBeforeSend(index, fire) => {
-            tokio::spawn(async move { shared.cut(index, fire).await });
-            std::future::pending().await
-        }
-        Fate::CutAfterCommit(index, fire) => {
+        Fate::Forwarded => read(&shared, request).await,
+        Fate::Written(index) => written(&shared, index, request).await,
+        Fate::Cut(index, instant, fire) => {
             tokio::spawn(async move {
-                let _ = shared.write(Some(index), request).await;
+                if instant == CutInstant::AfterCommit {
+                    let _ = shared.write(Some(index), request).await;
+                }
                 shared.cut(index, fire).await;
             });
             std::future::pending().await
         }
+        Fate::Wrong(index, how, fire) => go_wrong(&shared, index, how, &fire, request).await?,
     };
     Ok(match answered {
         Ok(mut answer) => {
@@ -366,17 +359,4 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         }
         Err(error) => bad_gateway(&error),
     })
-}
-
-/// Takes away what is between two neighbours only: each side has its own connection.
-fn end_to_end_only(headers: &mut HeaderMap) {
-    for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::UPGRADE] {
-        headers.remove(name);
-    }
-}
-
-fn bad_gateway(error: &kube::Error) -> Response<Body> {
-    let mut answer = Response::new(Body::from(format!("request proxy: {error}").into_bytes()));
-    *answer.status_mut() = http::StatusCode::BAD_GATEWAY;
-    answer
 }

@@ -15,6 +15,8 @@ pub struct PodBehaviour {
     pub end: Option<PodEnd>,
     /// How long they take to end when the pod is deleted.
     pub terminate_after: Option<Duration>,
+    /// Whether they end with exit code 0 then, as programs do that take SIGTERM for a wish; else with 143.
+    pub ends_politely: Option<bool>,
 }
 
 /// Whether the containers of a pod start.
@@ -78,6 +80,11 @@ impl PodBehaviour {
         Self { terminate_after: Some(after), ..Self::default() }
     }
 
+    /// Ends with exit code 0 when it is deleted. Says nothing else.
+    pub fn ends_politely() -> Self {
+        Self { ends_politely: Some(true), ..Self::default() }
+    }
+
     /// Both; where both say something, `self` counts.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -89,11 +96,12 @@ impl PodBehaviour {
             start: self.start.or(other.start),
             end: self.end.or(other.end),
             terminate_after: self.terminate_after.or(other.terminate_after),
+            ends_politely: self.ends_politely.or(other.ends_politely),
         }
     }
 
     fn starts(end: PodEnd) -> Self {
-        Self { start: Some(PodStart::Run), end: Some(end), terminate_after: None }
+        Self { start: Some(PodStart::Run), end: Some(end), ..Self::default() }
     }
 }
 
@@ -101,7 +109,7 @@ impl PodBehaviour {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{words:?} is no behaviour of a pod: say `run`, `succeed-after 2s`, `exit 3 after 1s`, `image-pull-back-off`, \
-     `terminate-after 10s`, or several of them with commas between (durations: 300ms, 2s, 1m)"
+     `terminate-after 10s`, `end-politely`, or several of them with commas between (durations: 300ms, 2s, 1m)"
 )]
 pub struct BehaviourError {
     /// The words.
@@ -114,7 +122,7 @@ impl FromStr for PodBehaviour {
     /// ```text
     /// behaviour = part { "," part }
     /// part      = "run" | "succeed-after" DURATION | "exit" CODE [ "after" DURATION ] | "image-pull-back-off"
-    ///           | "terminate-after" DURATION
+    ///           | "terminate-after" DURATION | "end-politely"
     /// DURATION  = NUMBER ( "ms" | "s" | "m" )
     /// ```
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -135,6 +143,7 @@ fn parse_part(part: &str) -> Option<PodBehaviour> {
         ["exit", code, "after", after] => PodBehaviour::exits(code.parse().ok()?, duration(after)?),
         ["image-pull-back-off"] => PodBehaviour::image_pull_back_off(),
         ["terminate-after", after] => PodBehaviour::terminates_after(duration(after)?),
+        ["end-politely"] => PodBehaviour::ends_politely(),
         _ => return None,
     })
 }
@@ -168,6 +177,7 @@ mod tests {
         assert_eq!(said("exit 3 after 1s"), PodBehaviour::exits(3, SECOND));
         assert_eq!(said("exit 3"), PodBehaviour::exits(3, Duration::ZERO));
         assert_eq!(said("image-pull-back-off"), PodBehaviour::image_pull_back_off());
+        assert_eq!(said("run, end-politely"), PodBehaviour::runs().and(PodBehaviour::ends_politely()));
         assert_eq!(
             said("exit 3 after 300ms, terminate-after 1m"),
             PodBehaviour::exits(3, Duration::from_millis(300)).and(PodBehaviour::terminates_after(60 * SECOND))

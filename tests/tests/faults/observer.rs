@@ -46,6 +46,8 @@ pub struct Sight {
     /// Whether it has gone with this.
     pub gone: bool,
     pub object: Value,
+    /// The fields of its spec that the controller owns.
+    pub owned: Vec<String>,
 }
 
 impl Sight {
@@ -161,18 +163,24 @@ impl Shared {
         let revision = object.metadata.resource_version.clone().unwrap_or_default();
         let name = object.metadata.name.clone().unwrap_or_default();
         let mut object = serde_json::to_value(object).unwrap_or_default();
-        object["metadata"]["managedFields"].take();
+        let owned = owned_by_controller(&object["metadata"]["managedFields"].take());
         let mut seen = self.seen();
         if gone {
             seen.now.remove(&(what, name));
         } else {
             seen.now.insert((what, name), object.clone());
         }
-        seen.history.push(Sight { revision: revision.parse().unwrap_or_default(), what, gone, object });
+        seen.history.push(Sight { revision: revision.parse().unwrap_or_default(), what, gone, object, owned });
         drop(seen);
         self.changed.send_replace(());
         revision
     }
+}
+
+fn owned_by_controller(managed_fields: &Value) -> Vec<String> {
+    let ours = managed_fields.as_array().into_iter().flatten().filter(|entry| entry["manager"] == "arcane-controller");
+    let fields = ours.filter_map(|entry| entry["fieldsV1"]["f:spec"].as_object());
+    fields.flat_map(|fields| fields.keys().cloned()).collect()
 }
 
 async fn watch_from(api: Api<DynamicObject>, what: What, mut from: String, shared: Arc<Shared>) {

@@ -1,6 +1,6 @@
 //! A namespace with templates, a stream in it, and what its user does; no more than a user would.
 
-use arcane_tests::{Fixture, TestNamespace};
+use arcane_tests::{Fixture, SimulatedKubelet, TestNamespace};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -46,29 +46,29 @@ impl<'a> Place<'a> {
         self.api(&ApiResource::from_gvk_with_plural(&kind, "streamingjobtemplates"))
     }
 
-    /// A template for streaming, `streaming`, and one for backfills, `backfill`, whose Jobs go so long after their end.
-    pub async fn create_templates(&self, backfill_ttl: Option<u32>) -> Result<(), String> {
-        let template = |name: &str, ttl: Option<u32>| {
-            let mut spec = json!({
-                "backoffLimit": 0,
-                "template": {"spec": {"containers": [{"name": "stream", "image": "example.com/stream:1"}]}},
-            });
-            if let Some(ttl) = ttl {
-                spec["ttlSecondsAfterFinished"] = json!(ttl);
-            }
-            json!({
-                "apiVersion": "streaming.sneaksanddata.com/v1", "kind": "StreamingJobTemplate",
-                "metadata": {"name": name}, "spec": spec,
-            })
-        };
-        create(&self.templates(), template("streaming", None)).await?;
-        create(&self.templates(), template("backfill", backfill_ttl)).await
+    pub fn kubelet(&self) -> &SimulatedKubelet {
+        self.fixture.kubelet()
     }
 
-    /// Waits until the controller has looked at both templates.
+    /// A template for streaming, `streaming`, and one for backfills, `backfill`, whose Jobs go so long after their end.
+    pub async fn create_templates(&self, backfill_ttl: Option<u32>) -> Result<(), String> {
+        self.create_streaming_template().await?;
+        create(&self.templates(), a_template("backfill", backfill_ttl)).await
+    }
+
+    /// The template `streaming` alone.
+    pub async fn create_streaming_template(&self) -> Result<(), String> {
+        create(&self.templates(), a_template("streaming", None)).await
+    }
+
+    pub async fn delete_template(&self, name: &str) -> Result<(), String> {
+        delete(&self.templates(), name, &DeleteParams::default()).await
+    }
+
+    /// Waits until the controller has looked at both templates. It gives up a request without an answer after a minute.
     pub async fn templates_are_valid(&self) -> Result<(), String> {
         for name in ["streaming", "backfill"] {
-            arcane_tests::eventually(crate::SOON, &format!("valid template {name}"), || async {
+            arcane_tests::eventually(2 * crate::SOON, &format!("valid template {name}"), || async {
                 let template = self.templates().get(name).await.map_err(|error| error.to_string())?;
                 let conditions = template.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
                 let valid = conditions.iter().any(|it| it["type"] == "Valid" && it["status"] == "True");
@@ -95,15 +95,25 @@ impl<'a> Place<'a> {
         patched.map(drop).map_err(|error| format!("cannot change stream {name}: {error}"))
     }
 
+    /// Gives the annotation that asks for a restart a new value.
+    pub async fn restart_stream(&self, name: &str, value: &str) -> Result<(), String> {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"arcane/restarted-at": value}}}));
+        let patched = self.streams().patch(name, &PatchParams::default(), &patch).await;
+        patched.map(drop).map_err(|error| format!("cannot restart stream {name}: {error}"))
+    }
+
     pub async fn delete_stream(&self, name: &str) -> Result<(), String> {
-        let deleted = self.streams().delete(name, &DeleteParams::default()).await;
-        deleted.map(drop).map_err(|error| format!("cannot delete stream {name}: {error}"))
+        delete(&self.streams(), name, &DeleteParams::default()).await
     }
 
     /// Deletes a Job, as a user who wants it run anew.
     pub async fn delete_job(&self, name: &str) -> Result<(), String> {
-        let deleted = self.api(&What::Job.resource()).delete(name, &DeleteParams::background()).await;
-        deleted.map(drop).map_err(|error| format!("cannot delete Job {name}: {error}"))
+        delete(&self.api(&What::Job.resource()), name, &DeleteParams::background()).await
+    }
+
+    /// Deletes a BackfillRequest.
+    pub async fn withdraw_backfill(&self, name: &str) -> Result<(), String> {
+        delete(&self.api(&What::Request.resource()), name, &DeleteParams::default()).await
     }
 
     pub async fn request_backfill(&self, name: &str, stream: &str) -> Result<(), String> {
@@ -134,4 +144,23 @@ async fn create(api: &Api<DynamicObject>, object: Value) -> Result<(), String> {
     let object: DynamicObject = serde_json::from_value(object).map_err(|error| error.to_string())?;
     let created = api.create(&PostParams::default(), &object).await;
     created.map(drop).map_err(|error| format!("cannot create {what}: {error}"))
+}
+
+async fn delete(api: &Api<DynamicObject>, name: &str, how: &DeleteParams) -> Result<(), String> {
+    api.delete(name, how).await.map(drop).map_err(|error| format!("cannot delete {name}: {error}"))
+}
+
+/// A template whose Jobs go so long after their end.
+fn a_template(name: &str, ttl: Option<u32>) -> Value {
+    let mut spec = json!({
+        "backoffLimit": 0,
+        "template": {"spec": {"containers": [{"name": "stream", "image": "example.com/stream:1"}]}},
+    });
+    if let Some(ttl) = ttl {
+        spec["ttlSecondsAfterFinished"] = json!(ttl);
+    }
+    json!({
+        "apiVersion": "streaming.sneaksanddata.com/v1", "kind": "StreamingJobTemplate",
+        "metadata": {"name": name}, "spec": spec,
+    })
 }

@@ -37,7 +37,7 @@ fn streams(now: &Now) -> bool {
 }
 
 fn no_rule_is_broken(fixture: &Fixture, place: &Place<'_>) {
-    let user = UserDid { specs: [(STREAM.to_owned(), vec![a_spec()])].into(), requests: Vec::new() };
+    let user = UserDid { specs: [(STREAM.to_owned(), vec![a_spec()])].into(), ..UserDid::default() };
     let mut runs = fixture.kubelet().history();
     runs.retain(|run| run.namespace == place.name() && run.stream_id == STREAM);
     let breaches = rules::breaches(&Evidence { history: &place.observer.history(), runs: &runs, user: &user });

@@ -14,6 +14,10 @@ pub struct UserDid {
     pub specs: BTreeMap<String, Vec<Value>>,
     /// The names of the BackfillRequests.
     pub requests: Vec<String>,
+    /// Streams that were suspended from the start.
+    pub created_suspended: Vec<String>,
+    /// Requests whose backfill was stopped and started again, and that were deleted in the end.
+    pub withdrawn: Vec<String>,
 }
 
 /// Everything that a rule looks at.
@@ -25,15 +29,17 @@ pub struct Evidence<'e> {
 
 type Rule = fn(&Evidence<'_>) -> Vec<String>;
 
-const RULES: [(&str, Rule); 8] = [
+const RULES: [(&str, Rule); 10] = [
     ("a stream never has two unfinished Jobs", never_two_unfinished_jobs),
     ("a stream never has unfinished pods of two Jobs", never_unfinished_pods_of_two_jobs),
     ("a stream never has two running pods", never_two_running_pods),
     ("a stream has one initial request", one_initial_request_per_stream),
+    ("a stream streams after its backfill", backfill_before_streaming),
     ("a request has one Job, which completes", one_job_per_request),
     ("a completed request stays so, and no Job is made for it", a_completed_request_rests),
     ("a suspended stream gets no Job", no_job_while_suspended),
     ("a stream's spec is written by its user only", the_spec_is_the_users),
+    ("of a spec the controller owns nothing but what it completes", no_field_of_a_spec_is_owned),
 ];
 
 /// Every breach of every rule, in words.
@@ -62,6 +68,11 @@ fn stream_of(sight: &Sight) -> &str {
 
 fn is_finished_job(sight: &Sight) -> bool {
     has_condition(&sight.object, "Complete") || has_condition(&sight.object, "Failed")
+}
+
+/// What is told to end may be called complete, too.
+fn has_done_its_work(job: &Sight) -> bool {
+    has_condition(&job.object, "Complete") && !job.object["metadata"]["deletionTimestamp"].is_string()
 }
 
 /// The first sight of each object.
@@ -138,7 +149,8 @@ fn one_initial_request_per_stream(evidence: &Evidence<'_>) -> Vec<String> {
         let initial = requests.iter().filter(|request| !is_users(request) && request.text("/spec/streamId") == stream);
         (stream, initial.map(|request| name(request)).collect::<Vec<_>>())
     });
-    let wrong = streams.filter(|(_, initial)| initial.len() != 1);
+    let due = |stream: &String| usize::from(!evidence.user.created_suspended.contains(stream));
+    let wrong = streams.filter(|(stream, initial)| initial.len() != due(stream));
     wrong.map(|(stream, initial)| format!("{stream} has {}: {initial:?}", initial.len())).collect()
 }
 
@@ -152,15 +164,46 @@ fn one_job_per_request(evidence: &Evidence<'_>) -> Vec<String> {
             .map(|job| uid(job))
             .collect();
         let completed = of(evidence, What::Job)
-            .filter(|job| of_request.contains(&uid(job)) && has_condition(&job.object, "Complete"))
+            .filter(|job| of_request.contains(&uid(job)) && has_done_its_work(job))
             .map(uid)
             .collect::<BTreeSet<_>>();
-        if of_request.len() != 1 || completed.len() != 1 {
+        let is_withdrawn = evidence.user.withdrawn.iter().any(|withdrawn| withdrawn == name(request));
+        let is_right = if is_withdrawn { completed.is_empty() } else { of_request.len() == 1 && completed.len() == 1 };
+        if !is_right {
             let (made, completed) = (of_request.len(), completed.len());
             breaches.push(format!("{}: {made} Jobs were made, {completed} completed", name(request)));
         }
     }
     breaches
+}
+
+fn backfill_before_streaming(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut backfilled = BTreeSet::new();
+    let mut breaches = Vec::new();
+    let mut known = BTreeSet::new();
+    for job in of(evidence, What::Job) {
+        let stream = stream_of(job);
+        if job.label("arcane/backfilling") == "true" {
+            if has_done_its_work(job) {
+                backfilled.insert(stream);
+            }
+        } else if known.insert(uid(job))
+            && !backfilled.contains(stream)
+            && !evidence.user.created_suspended.iter().any(|it| it == stream)
+        {
+            breaches.push(format!("{stream}: Job {} at revision {}", name(job), job.revision));
+        }
+    }
+    breaches
+}
+
+/// By `managedFields`. A request's `spec` is ours as a whole where we made it.
+fn no_field_of_a_spec_is_owned(evidence: &Evidence<'_>) -> Vec<String> {
+    let is_users = |request: &Sight| evidence.user.requests.iter().any(|users| users == name(request));
+    let streams = of(evidence, What::Stream).filter(|stream| !stream.owned.is_empty());
+    let requests =
+        of(evidence, What::Request).filter(|it| is_users(it) && it.owned.iter().any(|field| field != "f:completed"));
+    streams.chain(requests).map(|it| format!("{} at revision {}: {:?}", name(it), it.revision, it.owned)).collect()
 }
 
 fn a_completed_request_rests(evidence: &Evidence<'_>) -> Vec<String> {
@@ -230,7 +273,7 @@ mod tests {
     impl Case {
         fn new() -> Self {
             let specs = [("orders".to_owned(), vec![json!({})])];
-            let user = UserDid { specs: specs.into(), requests: vec!["manual".into()] };
+            let user = UserDid { specs: specs.into(), requests: vec!["manual".into()], ..UserDid::default() };
             let mut case = Self { history: Vec::new(), runs: Vec::new(), user };
             case.stream(json!({}));
             case.request("initial", "Running");
@@ -245,7 +288,7 @@ mod tests {
 
         fn see(&mut self, what: What, object: Value) {
             let revision = self.history.len() as u64;
-            self.history.push(Sight { revision, what, gone: false, object });
+            self.history.push(Sight { revision, what, gone: false, object, owned: Vec::new() });
         }
 
         fn stream(&mut self, spec: Value) {
@@ -260,7 +303,7 @@ mod tests {
         fn job(&mut self, uid: &str, request: &str, complete: bool) {
             let conditions = if complete { json!([{"type": "Complete", "status": "True"}]) } else { json!([]) };
             let metadata = json!({
-                "name": uid, "uid": uid, "labels": {"arcane/stream-id": "orders"},
+                "name": uid, "uid": uid, "labels": {"arcane/stream-id": "orders", "arcane/backfilling": if request.is_empty() { "false" } else { "true" }},
                 "annotations": {"arcane/backfill-request-uid": request},
             });
             self.see(What::Job, json!({"metadata": metadata, "status": {"conditions": conditions}}));
@@ -335,5 +378,13 @@ mod tests {
             case.job("3", "", false);
         });
         Case::new().breaks(&["user only"], |case| case.stream(json!({"suspended": true})));
+        Case::new().breaks(&["two unfinished Jobs", "after its backfill"], |case| {
+            case.history.retain(|sight| !has_condition(&sight.object, "Complete"));
+            case.job("1", "initial", true);
+        });
+        Case::new().breaks(&["owns nothing"], |case| {
+            case.stream(json!({}));
+            case.history.last_mut().unwrap().owned = vec!["f:suspended".to_owned()];
+        });
     }
 }
