@@ -73,10 +73,10 @@ const GOALS: &[Goal] = &[
         run.part_of_bare("create")
     }),
     goal("memory of the controller, peak, MiB", TenThousand, AtMost(150.0), 0, |run| Some(run.memory.peak)),
-    goal("alone: creation → backfill Job, p50, in writes", Hundred, AtMost(3.0), 1, |run| {
+    goal("alone: created → backfill Job, p50, in writes", Hundred, AtMost(3.0), 1, |run| {
         Some(some(run.alone.first_job)?.p50 / run.alone.write.p50)
     }),
-    goal("alone: creation → backfill Job, p99, in writes (p50)", Hundred, AtMost(6.0), 1, |run| {
+    goal("alone: created → backfill Job, p99, in writes (p50)", Hundred, AtMost(6.0), 1, |run| {
         Some(some(run.alone.first_job)?.p99 / run.alone.write.p50)
     }),
     goal("processor of 1,000 lifecycles, s", Thousand, AtMost(5.0), 1, |run| {

@@ -10,7 +10,6 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::observer::Observer;
 use crate::control_plane::{ControlPlane, ControlPlaneOptions};
 use crate::fixture::{Fixture, FixtureOptions, any_object, definition_of, streams_of};
 use crate::kubeconfig::UserAccess;
@@ -148,7 +147,7 @@ impl Place {
     ///
     /// # Errors
     /// When it doesn't, in time, or the API server refuses something.
-    pub async fn garbage_is_collected(&self, observer: &Observer) -> Result<(), Failure> {
+    pub async fn garbage_is_collected(&self) -> Result<(), Failure> {
         let user = User::new(self.client());
         for (at, mut stream) in self.streams(BARE, self.classes).into_iter().enumerate() {
             stream.name.name = format!("garbage-{at}");
@@ -156,7 +155,6 @@ impl Place {
             let owned = json!({"metadata": {"name": stream.name.name, "ownerReferences": [owner(&stream, &uid)]}});
             self.create(&Api::<ConfigMap>::namespaced(self.client(), BARE), owned).await?;
             user.delete(&stream).await?;
-            observer.until(&stream.name, |sight| sight.gone).await;
         }
         let maps: Api<ConfigMap> = Api::namespaced(self.client(), BARE);
         eventually(Duration::from_secs(120), "collected garbage", || async {

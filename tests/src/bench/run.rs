@@ -66,7 +66,7 @@ pub async fn run(options: &RunOptions) -> Result<Run, Failure> {
     let place = Arc::new(Place::start(options.classes).await?);
     let observer = Arc::new(Observer::start(&place.client(), &place.kinds()));
     if !options.only_create || options.bare == Bare::First {
-        place.garbage_is_collected(&observer).await?;
+        place.garbage_is_collected().await?;
     }
     say("a control plane is up");
     let mut figures = Run {
@@ -180,14 +180,16 @@ async fn alone(scene: &Arc<Scene>, number: usize) -> Result<Alone, Failure> {
     let (mut writes, mut first_jobs, mut running) = (Vec::new(), Vec::new(), Vec::new());
     for at in 0..number {
         let stream = few(scene, &format!("alone-{at}"));
-        let began = Instant::now();
+        let sent = Instant::now();
         scene.user.create(&stream).await?;
-        writes.push(began.elapsed().as_secs_f64());
+        let created = Instant::now();
+        writes.push((created - sent).as_secs_f64());
         let runs = scene.observer.until(&stream.name, |sight| sight.running.is_some());
         tokio::time::timeout(scene.within, runs).await?;
         let sight = scene.observer.sight(&stream.name);
-        first_jobs.extend(sight.first_backfill.map(|seen| (seen - began).as_secs_f64()));
-        running.extend(sight.running.map(|seen| (seen - began).as_secs_f64()));
+        let after = |seen: Instant| seen.saturating_duration_since(created).as_secs_f64();
+        first_jobs.extend(sight.first_backfill.map(after));
+        running.extend(sight.running.map(after));
     }
     let alone = Alone { write: Spread::of(writes), first_job: Spread::of(first_jobs), running: Spread::of(running) };
     say(&format!(
@@ -209,9 +211,9 @@ async fn newcomers(scene: Arc<Scene>, came: Arc<Mutex<Vec<(Stream, Instant)>>>) 
     for at in 0..NEWCOMERS {
         tokio::time::sleep(if at == 0 { Duration::from_secs(1) } else { Duration::from_secs(3) }).await;
         let stream = few(&scene, &format!("newcomer-{at}"));
-        came.lock().unwrap_or_else(PoisonError::into_inner).push((stream.clone(), Instant::now()));
-        if let Err(error) = scene.user.create(&stream).await {
-            say(&format!("a newcomer was refused: {error}"));
+        match scene.user.create(&stream).await {
+            Ok(_) => came.lock().unwrap_or_else(PoisonError::into_inner).push((stream, Instant::now())),
+            Err(error) => say(&format!("a newcomer was refused: {error}")),
         }
     }
 }
@@ -222,7 +224,8 @@ async fn waited(scene: &Scene, came: &[(Stream, Instant)], busy_until: Instant) 
     for (stream, at) in came.iter().filter(|(_, at)| *at < busy_until) {
         let seen = scene.observer.until(&stream.name, |sight| sight.first_backfill.is_some());
         tokio::time::timeout(scene.within, seen).await?;
-        waits.extend(scene.observer.sight(&stream.name).first_backfill.map(|seen| (seen - *at).as_secs_f64()));
+        let seen = scene.observer.sight(&stream.name).first_backfill;
+        waits.extend(seen.map(|seen| seen.saturating_duration_since(*at).as_secs_f64()));
     }
     let waits = Spread::of(waits);
     if waits.count > 0 {
