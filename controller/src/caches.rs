@@ -136,6 +136,13 @@ impl Caches {
         self.jobs_by_stream.get(key).into_iter().flatten().filter_map(|job| self.jobs.get(job))
     }
 
+    /// Whether no Job, CronJob or run of a stream of this kind and name is there.
+    pub fn has_nothing_of(&self, key: &StreamKey) -> bool {
+        self.jobs_of(key).next().is_none()
+            && self.cron_jobs_of(key).next().is_none()
+            && self.runs_of(key).next().is_none()
+    }
+
     /// Classes that register a kind and are not being deleted.
     pub fn classes_of<'a>(&'a self, kind: &'a GroupKind) -> impl Iterator<Item = &'a Arc<ClassFacts>> {
         self.classes.values().filter(move |class| !class.deleting && class.kind() == *kind)
@@ -149,9 +156,9 @@ impl Caches {
             .map(|(kind, _)| StreamKey { kind: kind.clone(), name: name.clone() })
     }
 
-    /// The stream that controls the Job of this UID, if the Job is known.
-    pub fn stream_of_job(&self, uid: &Uid) -> Option<StreamKey> {
-        let job = self.jobs.values().find(|job| job.uid == *uid)?;
+    /// The stream that controls the Job of this name and UID, if the Job is known.
+    pub fn stream_of_job(&self, name: &ObjectName, uid: &Uid) -> Option<StreamKey> {
+        let job = self.jobs.get(name).filter(|job| job.uid == *uid)?;
         if job.is_run() { self.stream_of_run(job) } else { stream_of(job) }
     }
 

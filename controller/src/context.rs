@@ -6,7 +6,7 @@ use arcane_process::leadership::Leadership;
 use kube::Client;
 use tokio::sync::Notify;
 
-use crate::{caches::Caches, clock::Clock, key::Key, metrics::Metrics, work_queue::WorkQueue};
+use crate::{caches::Caches, clock::Clock, events::Events, key::Key, metrics::Metrics, work_queue::WorkQueue};
 
 /// What every reconcile has at hand.
 pub struct Context {
@@ -20,6 +20,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// The webhook's configuration that classes of other groups wait for, if they do.
     pub webhook_configuration: Option<String>,
+    /// Where events are told.
+    pub events: Events,
     /// Figures for machines.
     pub metrics: Metrics,
     /// The time.

@@ -27,6 +27,7 @@ use crate::{
     caches::{Caches, OURS},
     clock::Clock,
     context::Context,
+    events::Events,
     metrics::Metrics,
     reconcile, watches,
     work_queue::WorkQueue,
@@ -35,6 +36,8 @@ use crate::{
 const LOOK_FOR_CRDS_AGAIN: Duration = Duration::from_secs(2);
 /// How long reconciles that are under way may take when the process ends.
 const GRACE: Duration = Duration::from_secs(10);
+/// And events that nobody has published yet; conditions say the same, and whoever leads next shall not wait long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why the process ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -103,12 +106,16 @@ async fn control(
     metrics.leads(true);
     let namespaces = Namespaces::of(&args.limits.namespaces);
     namespaces.tell();
+    let (events, publisher) = Events::new();
+    let mut published = JoinSet::new();
+    published.spawn(publisher.publish(client.clone(), leadership.clone()));
     let context = Arc::new(Context {
         client,
         caches: Mutex::new(Caches::of(namespaces)),
         queue: WorkQueue::new(),
         leadership,
         webhook_configuration: args.webhook_configuration.clone(),
+        events,
         metrics: metrics.clone(),
         clock: Clock::system(),
         kinds_changed: Notify::new(),
@@ -125,8 +132,14 @@ async fn control(
     if outcome.is_ok() {
         // What is under way is brought to its end before somebody else leads.
         let _ = tokio::time::timeout(GRACE, async { while workers.join_next().await.is_some() {} }).await;
+        let last_words = async {
+            context.events.end().await;
+            while published.join_next().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
     }
     workers.shutdown().await;
+    published.shutdown().await;
     if let (Ok(()), Some(elector)) = (&outcome, elector)
         && let Err(error) = elector.release().await
     {

@@ -14,6 +14,7 @@ use arcane_controller::{
     caches::Caches,
     clock::Clock,
     context::Context,
+    events::Events,
     facts::{ClassFacts, JobFacts, RequestFacts, StreamFacts, TemplateFacts},
     metrics::Metrics,
     reconcile::Next,
@@ -34,7 +35,7 @@ use axum::{
 use k8s_openapi::api::batch::v1::Job;
 use kube::{Client, core::DynamicObject, runtime::watcher::Event};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinHandle};
 
 const GROUP: &str = "streaming.sneaksanddata.com";
 const KIND: &str = "SqlServerStream";
@@ -49,6 +50,7 @@ struct Server {
 
 struct World {
     context: Context,
+    published: JoinHandle<()>,
     server: Arc<Mutex<Server>>,
 }
 
@@ -89,18 +91,21 @@ impl World {
         object.metadata.annotations = read(words);
         let facts = StreamFacts::of(&kind(), &object);
         caches.on_stream(&kind(), &Scope::All, Event::Apply((name("orders"), facts)));
+        let (events, publisher) = Events::new();
+        let published = tokio::spawn(publisher.publish(client.clone(), Leadership::always()));
         let context = Context {
             client,
             caches: Mutex::new(caches),
             queue: WorkQueue::new(),
             leadership: Leadership::always(),
             webhook_configuration: None,
+            events,
             metrics: Metrics::new(),
             clock: Clock::system(),
             kinds_changed: Notify::new(),
             synced: Notify::new(),
         };
-        Self { context, server }
+        Self { context, published, server }
     }
 
     fn with_request(self) -> Self {
@@ -368,7 +373,7 @@ async fn no_value_of_a_spec_is_told() {
     ];
     let mut request = a_request();
     request["spec"]["payload"] = json!({"password": SECRET});
-    let mut told = 0;
+    let (mut told, mut events) = (0, 0);
     for spec in specs {
         for (code, status) in [(200, "Pending"), (422, "Pending"), (504, "Pending"), (403, "")] {
             let world = World::with_stream(spec.clone(), json!({"phase": status})).with(request.clone());
@@ -380,7 +385,10 @@ async fn no_value_of_a_spec_is_told() {
                     tracing::warn!(%error, ?error, "reconcile failed");
                 }
             }
+            world.context.events.end().await;
+            world.published.await.unwrap();
             let asked = world.server.lock().unwrap().asked.clone();
+            events += asked.iter().filter(|(_, path, _)| path.ends_with("/events")).count();
             for (method, path, body) in asked.iter().filter(|(_, path, _)| !path.ends_with("/jobs")) {
                 told += 1;
                 assert!(!body.to_string().contains(SECRET), "{method} {path}: {body}");
@@ -389,7 +397,7 @@ async fn no_value_of_a_spec_is_told() {
         }
     }
     let log = String::from_utf8(LOG.take()).unwrap();
-    assert!(told > 20 && log.contains("created Job"), "{told}: {log}");
+    assert!(told > 20 && events > 10 && log.contains("created Job"), "{told}, of them {events} events: {log}");
     let leak = log.lines().find(|line| line.contains(SECRET));
     assert!(leak.is_none(), "{leak:?}");
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -31,8 +31,12 @@ pub enum Watched {
 #[derive(Debug, Default)]
 pub struct OwnWrites {
     unseen: HashMap<Uid, Unseen>,
+    /// The objects in `unseen` by whom they concern, for that is asked before each decision.
+    by_key: HashMap<Key, HashSet<Uid>>,
     /// What went lately: the watch may show an object gone before the answer to its deletion is here.
-    gone: HashMap<Uid, Instant>,
+    gone: HashSet<Uid>,
+    /// The same in the order in which it went, with the times.
+    went: VecDeque<(Instant, Uid)>,
     listing_since: HashMap<(u8, Scope), Instant>,
 }
 
@@ -47,9 +51,11 @@ struct Unseen {
 impl OwnWrites {
     /// Notes a write: the object's UID and the version that the write has made.
     pub fn note(&mut self, watched: Watched, uid: Uid, resource_version: &str, key: Key) {
-        if self.gone.contains_key(&uid) {
+        if self.gone.contains(&uid) {
             return;
         }
+        self.forget(&uid);
+        self.by_key.entry(key.clone()).or_default().insert(uid.clone());
         let resource_version = number(resource_version);
         self.unseen.insert(uid, Unseen { watched, resource_version, key, since: Instant::now() });
     }
@@ -57,16 +63,21 @@ impl OwnWrites {
     /// A watch has shown an object at a version.
     pub fn seen(&mut self, uid: &Uid, resource_version: &str) {
         if self.unseen.get(uid).is_some_and(|write| number(resource_version) >= write.resource_version) {
-            self.unseen.remove(uid);
+            self.forget(uid);
         }
     }
 
     /// A watch has shown that an object is gone.
     pub fn gone(&mut self, uid: &Uid) {
-        self.unseen.remove(uid);
+        self.forget(uid);
         let now = Instant::now();
-        self.gone.retain(|_, since| now.saturating_duration_since(*since) < ANSWER_LIMIT);
-        self.gone.insert(uid.clone(), now);
+        let is_over = |went: &Instant| now.saturating_duration_since(*went) >= ANSWER_LIMIT;
+        while let Some((_, long_gone)) = self.went.pop_front_if(|(went, _)| is_over(went)) {
+            self.gone.remove(&long_gone);
+        }
+        if self.gone.insert(uid.clone()) {
+            self.went.push_back((now, uid.clone()));
+        }
     }
 
     /// A new list of a kind has begun.
@@ -80,17 +91,32 @@ impl OwnWrites {
         let is_about = |write: &Unseen| {
             write.watched == watched && write.since < since && write.key.namespace().is_none_or(|it| scope.holds(it))
         };
-        self.unseen.retain(|uid, write| !is_about(write) || is_there(uid, &write.key));
+        let is_gone = |(uid, write): &(&Uid, &Unseen)| is_about(write) && !is_there(uid, &write.key);
+        let gone: Vec<Uid> = self.unseen.iter().filter(is_gone).map(|(uid, _)| uid.clone()).collect();
+        gone.iter().for_each(|uid| self.forget(uid));
     }
 
     /// Since when the oldest write that concerns `key` is unseen.
     pub fn oldest_unseen(&self, key: &Key) -> Option<Instant> {
-        self.unseen.values().filter(|write| write.key == *key).map(|write| write.since).min()
+        self.by_key.get(key)?.iter().filter_map(|uid| self.unseen.get(uid)).map(|write| write.since).min()
     }
 
     /// Waits no longer for the writes that concern `key`.
     pub fn give_up(&mut self, key: &Key) {
-        self.unseen.retain(|_, write| write.key != *key);
+        for uid in self.by_key.remove(key).into_iter().flatten() {
+            self.unseen.remove(&uid);
+        }
+    }
+
+    /// Waits no longer for the write of an object.
+    fn forget(&mut self, uid: &Uid) {
+        let Some(write) = self.unseen.remove(uid) else { return };
+        if let Some(uids) = self.by_key.get_mut(&write.key) {
+            uids.remove(uid);
+            if uids.is_empty() {
+                self.by_key.remove(&write.key);
+            }
+        }
     }
 }
 

@@ -496,7 +496,7 @@ pub async fn write_request_status(
     let now = now.round(Unit::Second).unwrap_or(now);
     let mut fields = json!({
         "phase": wanted.phase.as_str(),
-        "conditions": request_conditions(request, wanted, now),
+        "conditions": request_conditions(wanted, now),
     });
     if let Some(name) = &wanted.job_name {
         fields["jobName"] = json!(name);
@@ -518,7 +518,7 @@ pub async fn write_request_status(
 }
 
 /// A request is healthy while it runs, however long that takes; it is stuck when it has failed.
-fn request_conditions(request: &RequestFacts, wanted: &RequestStatus, now: Timestamp) -> Value {
+fn request_conditions(wanted: &RequestStatus, now: Timestamp) -> Value {
     let (ready, reconciling, stalled) = match wanted.phase {
         BackfillRequestPhase::Running | BackfillRequestPhase::Completed | BackfillRequestPhase::Cancelled => {
             (true, false, false)
@@ -526,7 +526,6 @@ fn request_conditions(request: &RequestFacts, wanted: &RequestStatus, now: Times
         BackfillRequestPhase::Failed => (false, false, true),
         BackfillRequestPhase::Pending | BackfillRequestPhase::Unknown(_) => (false, true, false),
     };
-    let _ = request;
     let condition = |type_: &str, holds: bool| {
         json!({
             "type": type_,

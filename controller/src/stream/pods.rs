@@ -1,8 +1,11 @@
 //! A live list of a stream's pods, for the few decisions that need one.
 
-use arcane_common::{api::well_known, identity::StreamKey};
+use arcane_common::{
+    api::well_known,
+    identity::{ObjectName, StreamKey, Uid},
+};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
     context::Context,
@@ -22,10 +25,12 @@ pub async fn list(context: &Context, stream: &StreamFacts) -> Result<Vec<PodFact
         .await
         .map_err(|source| WriteError::Api { what: format!("list the pods of {key}"), source: Box::new(source) })?;
     let caches = context.caches();
-    let is_foreign = |pod: &PodFacts| {
-        pod.job.as_ref().and_then(|job| caches.stream_of_job(job)).is_some_and(|stream| stream != *key)
+    let is_foreign = |pod: &&Pod| {
+        let job = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+        job.and_then(|job| caches.stream_of_job(&ObjectName::new(&key.name.namespace, &job.name), &Uid::new(&job.uid)))
+            .is_some_and(|stream| stream != *key)
     };
-    Ok(pods.items.iter().map(PodFacts::of).filter(|pod| !is_foreign(pod)).collect())
+    Ok(pods.items.iter().filter(|pod| !is_foreign(pod)).map(PodFacts::of).collect())
 }
 
 /// The selector of what carries a stream's labels.
