@@ -225,6 +225,24 @@ async fn a_job_is_deleted_as_it_was_seen_or_not_at_all() {
     assert_eq!(deletions[0]["propagationPolicy"], "Foreground");
 }
 
+/// Else its work would count as stopped, and be done again: the Job controller says a moment later only that it is done.
+#[tokio::test]
+async fn a_backfill_whose_pod_has_just_ended_well_is_not_stopped() {
+    let pod = |phase: &str| {
+        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job-orders-backfill", "controller": true});
+        let metadata = json!({"name": "p", "namespace": "team", "uid": "pod", "ownerReferences": [owner]});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"phase": phase}});
+        json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [pod]})
+    };
+    for (phase, deletions) in [("Succeeded", 0), ("Running", 1), ("Failed", 1)] {
+        let world = World::with_stream(json!({"suspended": true}), json!({"phase": "Backfilling"})).with_request();
+        world.see_job(&a_job("orders-backfill", true));
+        world.answers(Method::GET, "/pods", 200, pod(phase));
+        world.reconcile().await.unwrap();
+        assert_eq!(world.asked(Method::DELETE, "/jobs/orders-backfill").len(), deletions, "{phase}");
+    }
+}
+
 /// Else a former leader's write that comes late could take back what was recorded meanwhile.
 #[tokio::test]
 async fn a_requests_status_is_written_as_it_was_seen_or_not_at_all() {

@@ -16,6 +16,8 @@ pub struct PodFacts {
     pub created: Option<Timestamp>,
     /// Whether all its containers have ended for good.
     pub finished: bool,
+    /// Whether it has ended well, and by itself: one that is told to end may say so, too.
+    pub succeeded: bool,
     /// Whether its deletion was asked for.
     pub deleting: bool,
     /// Whether its containers have yet to start.
@@ -39,6 +41,7 @@ impl PodFacts {
                 .map(|owner| Uid::new(&owner.uid)),
             created: pod.meta().creation_timestamp.as_ref().map(|time| time.0),
             finished: matches!(phase, "Succeeded" | "Failed"),
+            succeeded: phase == "Succeeded" && pod.meta().deletion_timestamp.is_none(),
             deleting: pod.meta().deletion_timestamp.is_some(),
             pending: matches!(phase, "" | "Pending"),
             trouble: trouble(pod),

@@ -270,6 +270,7 @@ pub fn a_pod(job: Option<&Uid>, finished: bool) -> PodFacts {
         job: job.cloned(),
         created: None,
         finished,
+        succeeded: false,
         deleting: false,
         pending: false,
         trouble: finished.then(|| TROUBLE.to_owned()),

@@ -104,7 +104,7 @@ fn start_pod(state: &mut State, id: Id) {
     if !is_known {
         state.left.late_pods = state.left.late_pods.saturating_sub(1);
     }
-    state.cluster.pods.push(Pod { job: id, end: None, is_known });
+    state.cluster.pods.push(Pod { job: id, end: None, by_itself: false, is_known });
     state.cluster.pods.sort_by_key(|pod| pod.job);
     // Who watches Jobs sees nothing of that but counts, which decide nothing here.
     state.cluster.started.insert(id);
@@ -121,15 +121,17 @@ fn end_pod(state: &mut State, id: Id, end: PodEnd) {
     }
     if let Some(pod) = state.cluster.pods.iter_mut().find(|pod| pod.job == id) {
         pod.end = Some(end);
+        pod.by_itself = !is_told;
     }
 }
 
 fn conclude(state: &mut State, id: Id) {
-    let Some(end) = state.cluster.pods.iter().find(|pod| pod.job == id).and_then(|pod| pod.end) else { return };
+    let Some(pod) = state.cluster.pods.iter().find(|pod| pod.job == id) else { return };
+    let (Some(end), by_itself) = (pod.end, pod.by_itself) else { return };
     // The Job controller looks at the exit code, not at who has asked for the end.
     let finished = if end == PodEnd::Failed { JobEnd::Failed } else { JobEnd::Succeeded };
     let Some(job) = state.cluster.jobs.now().iter().find(|job| job.id == id).cloned() else { return };
-    if let (Some((request, _)), JobEnd::Succeeded, None) = (&job.request, finished, job.deleting)
+    if let (Some((request, _)), JobEnd::Succeeded, true) = (&job.request, finished, by_itself)
         && !state.cluster.done.insert(*request)
     {
         state.breaks(Invariant::BackfillOnce, "a backfill completes twice");

@@ -14,7 +14,8 @@
 //!
 //! What isn't in it: the backend `batch`, rolling updates, templates that come and go, Jobs of the older operator (the enumerations in
 //! `tests/decisions` have them); time, but for what was before what; two keys worked on at once; a Job that is deleted by hand
-//! after its success and before that is recorded (its outcome goes with it).
+//! after its success and before that is recorded (its outcome goes with it); a pod that ends well in the moment between the look at
+//! it and the deletion of its Job.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::indexing_slicing)]
 
@@ -96,7 +97,8 @@ impl Model for World {
         if state.broken.is_some() {
             return;
         }
-        actions.extend(cluster::steps(state).into_iter().map(Action::World));
+        let steps = cluster::steps(state).into_iter().filter(|step| !self.is_too_late(state, step));
+        actions.extend(steps.map(Action::World));
         if state.left.acts > 0 {
             actions.extend(user::acts(state, self.scenario.acts).into_iter().map(Action::User));
         }
@@ -183,6 +185,14 @@ const PROPERTIES: [&str; 4] =
 
 fn keeps(state: &State, invariant: Invariant) -> bool {
     state.broken.is_none_or(|broken| broken.invariant != invariant)
+}
+
+impl World {
+    /// A pod that ends well between the look at it and the deletion of its Job: nobody can tell that from one that was told to.
+    fn is_too_late(&self, state: &State, step: &Step) -> bool {
+        let Step::EndPod(job, PodEnd::Well) = step else { return false };
+        state.operators.iter().flatten().any(|operator| operator::is_about_to_delete(operator, *job, self.decide))
+    }
 }
 
 /// States in between lead to such a one: by finishing what was begun and seeing what there is to see.

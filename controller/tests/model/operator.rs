@@ -182,6 +182,16 @@ pub fn is_about_to_create(operator: &Operator, decide: Decide) -> bool {
     })
 }
 
+/// Whether the next write deletes this Job, after a look at its pods.
+pub fn is_about_to_delete(operator: &Operator, job: Id, decide: Decide) -> bool {
+    operator.work.as_ref().is_some_and(|work| {
+        work.basis.stream.is_some()
+            && matches!(work.basis.pods, Known::Listed(_))
+            && matches!(decide(&observe(&work.basis)).actions.get(work.next),
+                Some(Action::DeleteJob { uid, .. }) if number(uid) == job)
+    })
+}
+
 /// How the answer to a write comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -597,5 +607,5 @@ fn job_facts(job: &Job) -> JobFacts {
 }
 
 fn pod_facts(pod: &Pod) -> PodFacts {
-    made::a_pod(Some(&uid(pod.job)), pod.end.is_some())
+    PodFacts { succeeded: pod.end == Some(PodEnd::Well), ..made::a_pod(Some(&uid(pod.job)), pod.end.is_some()) }
 }

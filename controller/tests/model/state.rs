@@ -166,6 +166,8 @@ pub struct Pod {
     pub job: Id,
     /// `None` while it runs, or takes its time to end.
     pub end: Option<PodEnd>,
+    /// Whether it ended before anybody asked for the end of its Job.
+    pub by_itself: bool,
     /// Whether the garbage collector knows of it while it deletes the Job.
     pub is_known: bool,
 }

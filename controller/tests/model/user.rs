@@ -67,7 +67,11 @@ pub fn acts(state: &State, kinds: &[Kinds]) -> Vec<Act> {
             let request = job.request.as_ref().and_then(|(id, _)| requests.iter().find(|request| request.id == *id));
             request.is_none_or(|request| operator::is_final(request.phase))
         };
-        let may_go = |job: &&Job| job.deleting.is_none() && (job.state != JobEnd::Succeeded || is_recorded(job));
+        let has_ended_well = |job: &Job| {
+            job.state == JobEnd::Succeeded
+                || state.cluster.pods.iter().any(|pod| pod.job == job.id && pod.end == Some(PodEnd::Well))
+        };
+        let may_go = |job: &&Job| job.deleting.is_none() && (!has_ended_well(job) || is_recorded(job));
         acts.extend(state.cluster.jobs.now().iter().filter(may_go).map(|job| Act::DeleteJob(job.id)));
     }
     acts

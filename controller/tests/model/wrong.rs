@@ -37,6 +37,7 @@ pub const WRONG: &[Wrong] = &[
     Wrong { name: "it never looks at success", decide: never_succeeds, scenario: "brake", breaks: "I4" },
     Wrong { name: "it keeps the Job of an earlier spec", decide: all_hashes_match, scenario: "changes", breaks: "I4" },
     Wrong { name: "what failed stays so for ever", decide: never_recovers, scenario: "failures", breaks: "I4" },
+    Wrong { name: "it stops a backfill without a look", decide: stops_blindly, scenario: "brake", breaks: "I2" },
     Wrong { name: "it ignores leftovers", decide: no_leftovers, scenario: "lives", breaks: "I1" },
     Wrong { name: "it deletes and creates in one go", decide: deletes_and_creates, scenario: "changes", breaks: "I1" },
     Wrong { name: "it works on a stream that is being deleted", decide: no_deletion, scenario: "lives", breaks: "I4" },
@@ -111,6 +112,14 @@ fn never_recovers(observed: &Observed) -> Plan {
         plan.actions.retain(|action| !matches!(action, Action::DeleteJob { .. }));
     }
     plan
+}
+
+fn stops_blindly(observed: &Observed) -> Plan {
+    plan_as_if(observed, |observed| {
+        if observed.stream.suspended {
+            observed.pods = Pods::Listed(Vec::new());
+        }
+    })
 }
 
 fn no_leftovers(observed: &Observed) -> Plan {

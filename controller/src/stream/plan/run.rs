@@ -187,7 +187,7 @@ fn unfinished(observed: &Observed, asked: &Asked, goal: Goal<'_>, job: &Observed
         None
     };
     if let (Some(cause), Ok(_)) = (cause, template) {
-        start::delete(facts, cause, plan);
+        start::stop(observed, facts, cause, plan);
         return;
     }
     if job.is_adoptable() {

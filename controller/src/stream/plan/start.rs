@@ -28,6 +28,26 @@ pub(super) fn delete(job: &JobFacts, cause: DeleteCause, plan: &mut Plan) {
     }
 }
 
+/// Stops a Job that hasn't ended, unless it is a backfill's whose last pod has just ended well: the Job controller is about to say
+/// so. Deleted before that it would count as stopped, and its work would be done again.
+pub(super) fn stop(observed: &Observed, job: &JobFacts, cause: DeleteCause, plan: &mut Plan) {
+    if !job.backfilling || job.deleting_since.is_some() {
+        delete(job, cause, plan);
+        return;
+    }
+    let Pods::Listed(pods) = &observed.pods else {
+        plan.needs_pods = true;
+        return;
+    };
+    let of_job = || pods.iter().filter(|pod| pod.job.as_ref() == Some(&job.uid));
+    let last = of_job().max_by_key(|pod| pod.created);
+    if of_job().all(|pod| pod.finished) && last.is_some_and(|pod| pod.succeeded) {
+        plan.look_again = Some(LOOK_AT_PODS_AGAIN);
+    } else {
+        delete(job, cause, plan);
+    }
+}
+
 /// Deletes a finished Job so that the next can take its name, if the next can start at all.
 pub(super) fn replace_finished(asked: &Asked, goal: Goal<'_>, job: &JobFacts, cause: DeleteCause, plan: &mut Plan) {
     match goal.template(asked) {

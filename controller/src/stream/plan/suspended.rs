@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn keep_still(observed: &Observed, open: &[&RequestFacts], plan: &mut Plan) {
     let unfinished: Vec<_> = observed.own_jobs().filter(|job| job.facts.is_unfinished()).collect();
     for job in &unfinished {
-        start::delete(&job.facts, DeleteCause::Suspended, plan);
+        start::stop(observed, &job.facts, DeleteCause::Suspended, plan);
     }
     let mut cron_jobs = observed.own_cron_jobs().peekable();
     let has_cron_job = cron_jobs.peek().is_some();
