@@ -83,7 +83,7 @@ pub struct RunArgs {
         long,
         env = "ARCANE_WORKERS",
         value_name = "N",
-        default_value_t = 16,
+        default_value_t = 8,
         value_parser = clap::value_parser!(u16).range(1..=1024)
     )]
     pub workers: u16,
@@ -133,7 +133,7 @@ mod tests {
         assert!(args.run.leader_election);
         assert_eq!(args.run.lease_namespace("of-the-pod"), "of-the-pod");
         assert_eq!(args.run.lease_name, "arcane-operator");
-        assert_eq!(args.run.workers, 16);
+        assert_eq!(args.run.workers, 8);
         assert_eq!(args.run.logs.log_format, LogFormat::Json);
     }
 

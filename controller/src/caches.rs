@@ -39,6 +39,10 @@ use crate::{
     work_queue::Priority,
 };
 
+/// What one Job on its way costs the others, on a small cluster.
+const RUSH_OF_EACH: Duration = Duration::from_millis(50);
+const LONGEST_RUSH: Duration = Duration::from_secs(120);
+
 /// The streams of one kind, and how their watch is doing.
 #[derive(Debug)]
 pub struct KindOfStream {
@@ -92,6 +96,7 @@ pub struct Caches {
     runs_by_label: HashMap<Labelled, BTreeSet<ObjectName>>,
     streams_by_template: HashMap<ObjectName, BTreeSet<StreamKey>>,
     memory: HashMap<StreamKey, StreamMemory>,
+    jobs_in_motion: HashSet<ObjectName>,
     counted: HashMap<String, Instant>,
     /// The namespaces that are looked into.
     pub namespaces: Namespaces,
@@ -141,6 +146,12 @@ impl Caches {
         self.jobs_of(key).next().is_none()
             && self.cron_jobs_of(key).next().is_none()
             && self.runs_of(key).next().is_none()
+    }
+
+    /// How much longer than usual a Job takes to come or to go: the cluster moves some dozens of them a second, and these many
+    /// are on their way. What takes long for that reason needs no look at pods and no word, which would make it take longer.
+    pub fn rush(&self) -> Duration {
+        RUSH_OF_EACH.saturating_mul(u32::try_from(self.jobs_in_motion.len()).unwrap_or(u32::MAX)).min(LONGEST_RUSH)
     }
 
     /// Classes that register a kind and are not being deleted.
@@ -344,12 +355,16 @@ impl Caches {
                     unindex(&mut self.jobs_by_stream, &stream, &before.name);
                 }
                 self.index_run(before, false);
+                self.jobs_in_motion.remove(&before.name);
                 if change.after.as_ref().is_none_or(|after| after.uid != before.uid) {
                     self.job_is_gone(before);
                 }
             }
             if let Some(after) = &change.after {
                 self.index_run(after, true);
+                if after.is_in_motion() {
+                    self.jobs_in_motion.insert(after.name.clone());
+                }
                 if let Some(stream) = stream_of(after) {
                     self.jobs_by_stream.entry(stream).or_default().insert(after.name.clone());
                 }
@@ -615,6 +630,26 @@ pub(crate) mod tests {
         caches.on_job(&Scope::All, Event::Apply((job.name.clone(), job.clone())));
         caches.on_job(&Scope::All, Event::Delete((job.name.clone(), job)));
         assert_eq!(caches.memory_of(&key(), &Uid::new("stream")).pods_clear, clear);
+    }
+
+    #[test]
+    fn where_many_jobs_are_on_their_way_all_have_more_time() {
+        let mut caches = Caches::default();
+        let numbered = |number: u32, ready| {
+            let name = ObjectName::new("ns", format!("orders-{number}"));
+            JobFacts { name, ready, ..job(JobState::Unfinished) }
+        };
+        for number in 0..100 {
+            let job = numbered(number, false);
+            caches.on_job(&Scope::All, Event::Apply((job.name.clone(), job)));
+        }
+        assert_eq!(caches.rush(), Duration::from_secs(5));
+        for number in 0..100 {
+            let job = numbered(number, number < 50);
+            let event = if number < 50 { Event::Apply } else { Event::Delete };
+            caches.on_job(&Scope::All, event((job.name.clone(), job)));
+        }
+        assert_eq!(caches.rush(), Duration::ZERO);
     }
 
     /// Caches that know of one stream.

@@ -1,25 +1,23 @@
 //! Events: what a person sees under `kubectl describe`.
 //!
-//! Nobody who works on a stream waits for one: they are published beside the work, in their order.
+//! Nobody who works on a stream waits for one: they are published beside the work, one after the other. Where the API server has
+//! all that it can do, they come later and streams go on.
 
 use arcane_common::identity::{ObjectName, Uid};
 use arcane_process::leadership::Leadership;
-use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
     core::ApiResource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{context::Context, writes::FIELD_MANAGER};
 
 /// The API server takes no longer notes (`NoteLengthLimit`).
 const LONGEST_NOTE: usize = 1024;
-/// So many are on their way to the API server at a time; what streams need goes before.
-const AT_A_TIME: usize = 2;
-/// So many wait for that; who tells more than these waits.
+/// So many may wait to be published; who tells more than these publishes by itself.
 const WAITING: usize = 4096;
 
 /// Where events are told.
@@ -52,28 +50,28 @@ impl Events {
 }
 
 impl Publisher {
-    /// Publishes until [`Events::end`], and what was told before that. A lost event is only logged.
-    pub async fn publish(self, client: Client, leadership: Leadership) {
-        let told = stream::unfold(self.told, |mut told| async { told.recv().await.flatten().map(|one| (one, told)) });
-        told.for_each_concurrent(AT_A_TIME, |Told { regarding, event }| {
-            // A new recorder each time: one that lives on takes two events for one if only their notes differ.
-            let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
-            let recorder = Recorder::new(client.clone(), reporter);
-            let leadership = &leadership;
-            async move {
-                if leadership.may_write().is_err() {
-                    return;
-                }
-                if let Err(error) = recorder.publish(&event, &regarding).await {
-                    let name = ObjectName::new(
-                        regarding.namespace.as_deref().unwrap_or_default(),
-                        regarding.name.as_deref().unwrap_or_default(),
-                    );
-                    tracing::warn!(%name, reason = event.reason, %error, "event lost");
-                }
-            }
-        })
-        .await;
+    /// Publishes until [`Events::end`], and what was told before that.
+    pub async fn publish(mut self, client: Client, leadership: Leadership) {
+        while let Some(Some(told)) = self.told.recv().await {
+            told.publish(&client, &leadership).await;
+        }
+    }
+}
+
+impl Told {
+    /// A lost event is only logged.
+    async fn publish(self, client: &Client, leadership: &Leadership) {
+        if leadership.may_write().is_err() {
+            return;
+        }
+        let Self { regarding, event } = self;
+        // A new recorder each time: one that lives on takes two events for one if only their notes differ.
+        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        if let Err(error) = recorder.publish(&event, &regarding).await {
+            let (namespace, name) = (regarding.namespace.unwrap_or_default(), regarding.name.unwrap_or_default());
+            tracing::warn!(name = %ObjectName::new(namespace, name), reason = event.reason, %error, "event lost");
+        }
     }
 }
 
@@ -101,8 +99,11 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        // It fails only when the process ends.
-        let _ = self.events.told.send(Some(Told { regarding, event })).await;
+        match self.events.told.try_send(Some(Told { regarding, event })) {
+            Err(TrySendError::Full(Some(told))) => told.publish(&self.client, &self.leadership).await,
+            // Closed only when the process ends.
+            Ok(()) | Err(_) => {}
+        }
     }
 }
 
@@ -156,9 +157,7 @@ mod tests {
         }
         events.end().await;
         publisher.publish(Client::new(router, "team"), Leadership::always()).await;
-        let mut asked = asked.lock().unwrap().clone();
-        asked.sort();
-        assert_eq!(asked, ["a", "b", "c", "d", "e"]);
+        assert_eq!(*asked.lock().unwrap(), ["a", "b", "c", "d", "e"]);
     }
 
     #[test]

@@ -28,13 +28,17 @@ pub enum Priority {
     /// What has begun, and goes on.
     Normal,
     /// What is new. What has begun comes first: else a thousand streams would all be half way for as long as the last of
-    /// them takes.
+    /// them takes. But now and then it is the turn of something new, so that nobody's new stream waits for all others'.
     Low,
 }
 
 impl Priority {
     const ALL: usize = 3;
 }
+
+/// After so many keys of higher priority it is a new one's turn. A stream takes about as many steps from its beginning to where it
+/// runs, so that more are not begun than are brought to their end.
+const IN_A_ROW: u32 = 8;
 
 /// The delay after the first failure of a key.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -69,6 +73,8 @@ pub struct QueueState<K> {
     ready: BTreeMap<Place, K>,
     /// Whose turn it is, for each priority.
     turns: [Turns; Priority::ALL],
+    /// How many have been handed out since a new one was.
+    in_a_row: u32,
     /// Keys that become ready at a later time.
     delayed: BTreeMap<(Instant, Ticket), K>,
     next_ticket: Ticket,
@@ -104,6 +110,7 @@ impl<K> Default for QueueState<K> {
             entries: HashMap::new(),
             ready: BTreeMap::new(),
             turns: Default::default(),
+            in_a_row: 0,
             delayed: BTreeMap::new(),
             next_ticket: 0,
             closed: false,
@@ -148,7 +155,7 @@ impl<K: Eq + Hash + Clone + HasShare> QueueState<K> {
             return Next::Closed;
         }
         self.promote(now);
-        if let Some(((priority, turn, _), key)) = self.ready.pop_first() {
+        if let Some(((priority, turn, _), key)) = self.pop() {
             self.turns[priority as usize].is_at(turn);
             let entry = self.entries.entry(key.clone()).or_default();
             entry.ready = None;
@@ -160,6 +167,13 @@ impl<K: Eq + Hash + Clone + HasShare> QueueState<K> {
             Some(((due, _), _)) => Next::WaitUntil(*due),
             None => Next::Wait,
         }
+    }
+
+    fn pop(&mut self) -> Option<(Place, K)> {
+        let new = (self.in_a_row >= IN_A_ROW).then(|| self.ready.range((Priority::Low, 0, 0)..).next()).flatten();
+        let place = *new.or_else(|| self.ready.first_key_value())?.0;
+        self.in_a_row = if place.0 == Priority::Low { 0 } else { self.in_a_row.saturating_add(1) };
+        self.ready.remove_entry(&place)
     }
 
     /// The worker is done with the key, well or not.
@@ -446,6 +460,23 @@ mod tests {
         state.add("c/1", Priority::Normal, now);
         state.add("c/2", Priority::High, now);
         assert_eq!(take_all(&mut state, now), ["c/2", "a/3", "b/1", "c/1", "a/4", "b/2", "a/5"]);
+    }
+
+    #[test]
+    fn now_and_then_it_is_the_turn_of_something_new() {
+        let (mut state, now) = (QueueState::default(), Instant::now());
+        state.add("many/new", Priority::Low, now);
+        state.add("few/new", Priority::Low, now);
+        let mut taken = Vec::new();
+        for _ in 0..3 * (IN_A_ROW + 1) {
+            // There is always something that has begun.
+            state.add("many/begun", Priority::Normal, now);
+            let Next::Take(key) = state.next(now) else { panic!("nothing") };
+            state.done(&key, now);
+            taken.push(key);
+        }
+        let new: Vec<usize> = (0..taken.len()).filter(|at| taken[*at].ends_with("/new")).collect();
+        assert_eq!(new, [IN_A_ROW as usize, 2 * IN_A_ROW as usize + 1], "{taken:?}");
     }
 
     #[test]

@@ -123,6 +123,11 @@ impl JobFacts {
         self.is_unfinished() && self.deleting_since.is_none() && !self.suspended && !self.ready
     }
 
+    /// Whether it is on its way: its pod starts, or it is going.
+    pub fn is_in_motion(&self) -> bool {
+        self.lacks_a_ready_pod() || self.deleting_since.is_some()
+    }
+
     /// Whether it ended well by itself. A program that is told to end may do so with exit code 0, and the Job controller calls
     /// its Job complete for that, though the work isn't done. One that ended in the second of its deletion counts as told,
     /// too: a deletion of ours names the version that was seen, so it never meets one that has ended.

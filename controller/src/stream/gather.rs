@@ -102,6 +102,7 @@ pub fn gather(caches: &mut Caches, key: &StreamKey, now: Timestamp) -> Option<Ga
         taken_names: memory.taken_names,
         taken_cron_jobs: memory.taken_cron_jobs,
         without_pod,
+        rush: caches.rush(),
         pods: if memory.pods_clear { Pods::Clear } else { Pods::Unknown },
         quick_ends: memory.quick_ends,
         refused: refused.map(|refused| refused.refusal),

@@ -2,7 +2,7 @@
 
 mod cron_job;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use arcane_common::{
     identity::{ObjectName, Uid, short_hash, shortened},
@@ -44,6 +44,8 @@ pub struct Observed {
     pub pods: Pods,
     /// Set while an unfinished Job of it has no ready pod.
     pub without_pod: Option<WithoutPod>,
+    /// How much longer than usual Jobs and pods take to come and to go now.
+    pub rush: Duration,
     /// How many times in a row its streaming Job ended well at once.
     pub quick_ends: u32,
     /// What the API server said when the Job that is wanted now was last to be created, if it refused it.

@@ -1,6 +1,6 @@
 //! The pieces that situations are put together from: one stream, `team/orders`, and what surrounds it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arcane_common::{
     api::backfill_request::BackfillRequestPhase,
@@ -77,6 +77,7 @@ pub fn a_new_stream() -> Observed {
         taken_cron_jobs: Default::default(),
         pods: Pods::Clear,
         without_pod: None,
+        rush: Duration::ZERO,
         quick_ends: 0,
         refused: None,
     }

@@ -5,7 +5,7 @@
 
 pub mod scheduled;
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use arcane_common::{
     api::backfill_request::BackfillRequestPhase::{Cancelled, Completed, Failed, Pending, Running},
@@ -404,8 +404,12 @@ fn a_pod_that_waits(job: &Uid) -> PodFacts {
     PodFacts { pending: true, trouble: Some(TROUBLE.to_owned()), ..a_pod(Some(job), false) }
 }
 
-const BESIDE: [fn(&mut Observed); 20] = [
+const BESIDE: [fn(&mut Observed); 21] = [
     |observed| without_pod(observed, 3, false, None),
+    |observed| {
+        without_pod(observed, 60, false, None);
+        observed.rush = Duration::from_secs(60);
+    },
     |observed| without_pod(observed, 3, true, None),
     |observed| without_pod(observed, 60, false, None),
     |observed| without_pod(observed, 60, true, Some(|job| vec![a_pod_that_waits(job)])),

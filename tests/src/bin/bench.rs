@@ -78,7 +78,7 @@ struct RunArguments {
     #[arg(long, default_value_t = 1)]
     classes: usize,
     /// How many streams come one by one before.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 30)]
     alone: usize,
     /// For how many seconds nobody does anything.
     #[arg(long, default_value_t = 30)]

@@ -24,7 +24,7 @@ pub(super) fn say_why_none_runs(observed: &Observed, job: &JobFacts, status: &mu
     let Some(without_pod) = observed.without_pod.filter(|_| job.lacks_a_ready_pod()) else { return };
     // A clock that was set back counts as no time at all.
     let seen_for = Duration::try_from(without_pod.seen_for).unwrap_or_default();
-    if let Some(left) = PATIENCE.checked_sub(seen_for).filter(|left| !left.is_zero()) {
+    if let Some(left) = (PATIENCE + observed.rush).checked_sub(seen_for).filter(|left| !left.is_zero()) {
         if without_pod.is_told {
             // Said by a process before this one; it stays until it is known to be wrong.
             status.conditions = None;

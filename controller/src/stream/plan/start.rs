@@ -234,7 +234,7 @@ pub(super) fn wait_for_jobs(observed: &Observed, plan: &mut Plan) {
     let since = jobs.chain(cron_jobs).min();
     let Some(since) = since else { return };
     let age = Duration::try_from(observed.now.duration_since(since)).unwrap_or_default();
-    if let Some(left) = PATIENCE.checked_sub(age).filter(|left| !left.is_zero()) {
+    if let Some(left) = (PATIENCE + observed.rush).checked_sub(age).filter(|left| !left.is_zero()) {
         plan.look_again = Some(left);
         return;
     }

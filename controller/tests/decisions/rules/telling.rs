@@ -108,10 +108,15 @@ fn job_without_pod<'a>(trial: &Trial<'a>) -> Option<(&'a ObservedJob, WithoutPod
     trial.observed.without_pod.filter(|_| stays).map(|without| (job, without))
 }
 
+/// How long a pod may take; where many are on their way, it takes longer.
+fn patience(trial: &Trial<'_>) -> SignedDuration {
+    SignedDuration::from_secs(15) + SignedDuration::try_from(trial.observed.rush).unwrap_or_default()
+}
+
 /// "Pod trouble in the stream's condition": a pod that isn't ready in time is looked at, and again and again.
 pub(super) fn a_job_without_a_ready_pod_is_looked_into(trial: &Trial<'_>) -> bool {
     job_without_pod(trial).is_none_or(|(_, without)| {
-        let is_due = without.seen_for >= SignedDuration::from_secs(15);
+        let is_due = without.seen_for >= patience(trial);
         let is_listed = matches!(trial.observed.pods, Pods::Listed(_));
         let looks_now = trial.plan.needs_pods;
         if is_due && !is_listed { looks_now } else { looks_now || trial.plan.look_again.is_some() }
@@ -122,7 +127,7 @@ pub(super) fn a_job_without_a_ready_pod_is_looked_into(trial: &Trial<'_>) -> boo
 pub(super) fn what_keeps_a_pod_from_running_is_said(trial: &Trial<'_>) -> bool {
     let Some((job, without)) = job_without_pod(trial).filter(|_| !trial.plan.needs_pods) else { return true };
     let Some(status) = trial.status() else { return false };
-    if without.seen_for < SignedDuration::from_secs(15) {
+    if without.seen_for < patience(trial) {
         // Not known yet: what was said of it stays.
         return !without.is_told || status.conditions.is_none();
     }
@@ -142,6 +147,6 @@ pub(super) fn what_keeps_a_pod_from_running_is_said(trial: &Trial<'_>) -> bool {
 pub(super) fn pods_are_looked_at_ever_less_often(trial: &Trial<'_>) -> bool {
     job_without_pod(trial).zip(trial.plan.look_again).is_none_or(|((_, without), wait)| {
         let seen_for = Duration::try_from(without.seen_for).unwrap_or_default();
-        seen_for < Duration::from_secs(15) || wait == seen_for.min(Duration::from_secs(300))
+        without.seen_for < patience(trial) || wait == seen_for.min(Duration::from_secs(300))
     })
 }
