@@ -627,6 +627,7 @@ mod tests {
         worked_on: HashSet<u8>,
         again: BTreeMap<u8, Priority>,
         failures: BTreeMap<u8, u32>,
+        since_new: u32,
     }
 
     impl Model {
@@ -667,7 +668,11 @@ mod tests {
         }
 
         fn next(&mut self) -> Option<u8> {
-            let best = self.ready.iter().map(|(_, priority)| *priority).min()?;
+            let mut best = self.ready.iter().map(|(_, priority)| *priority).min()?;
+            if self.since_new >= IN_A_ROW && self.ready.iter().any(|(_, priority)| *priority == Priority::Low) {
+                best = Priority::Low;
+            }
+            self.since_new = if best == Priority::Low { 0 } else { self.since_new + 1 };
             let at = self.ready.iter().position(|(_, priority)| *priority == best)?;
             let (key, _) = self.ready.remove(at);
             self.worked_on.insert(key);

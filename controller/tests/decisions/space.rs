@@ -404,7 +404,13 @@ fn a_pod_that_waits(job: &Uid) -> PodFacts {
     PodFacts { pending: true, trouble: Some(TROUBLE.to_owned()), ..a_pod(Some(job), false) }
 }
 
-const BESIDE: [fn(&mut Observed); 21] = [
+const BESIDE: [fn(&mut Observed); 22] = [
+    |observed| {
+        let of_first = observed.jobs.first().map(|job| job.facts.uid.clone());
+        let pod = |job: Uid| PodFacts { succeeded: true, trouble: None, ..a_pod(Some(&job), true) };
+        observed.pods = Pods::Listed(of_first.map(pod).into_iter().collect());
+        observed.stream.suspended = true;
+    },
     |observed| without_pod(observed, 3, false, None),
     |observed| {
         without_pod(observed, 60, false, None);

@@ -144,7 +144,8 @@ pub(super) fn a_run_is_ended_only_and_always_beside_a_job_that_is_wanted(trial: 
 
 pub(super) fn a_suspended_stream_loses_its_cron_job(trial: &Trial<'_>) -> bool {
     let goes = |cron_job: &ObservedCronJob| cron_job.facts.deleting_since.is_some() || trial.deletes_cron_job(cron_job);
-    !trial.is_paused() || (trial.starts_runs().is_none() && trial.own_cron_jobs().all(goes))
+    let goes_on_looking = trial.plan.needs_pods;
+    !trial.is_paused() || (trial.starts_runs().is_none() && (goes_on_looking || trial.own_cron_jobs().all(goes)))
 }
 
 /// And one that can't be replaced stays: "a spec change to something that can't run doesn't stop what runs" (§3.6).

@@ -1,7 +1,10 @@
 //! §3.3: the brake.
 
 use arcane_common::stream::Phase;
-use arcane_controller::stream::action::{Action, Role};
+use arcane_controller::stream::{
+    action::{Action, Role},
+    observed::{ObservedJob, Pods},
+};
 
 use crate::reading::*;
 
@@ -11,10 +14,20 @@ pub(super) fn a_suspended_stream_creates_nothing_and_deletes_every_unfinished_jo
     if !trial.is_paused() {
         return true;
     }
-    let goes = |job: &arcane_controller::stream::observed::ObservedJob| {
-        job.facts.deleting_since.is_some() || trial.deletes(job)
+    let goes = |job: &ObservedJob| {
+        job.facts.deleting_since.is_some() || trial.deletes(job) || is_about_to_complete(trial, job)
     };
     !trial.creates() && (trial.plan.needs_pods || trial.unfinished_own().all(goes))
+}
+
+/// A backfill whose pod has ended well counts as done, and not as stopped, as soon as the Job controller says so.
+fn is_about_to_complete(trial: &Trial<'_>, job: &ObservedJob) -> bool {
+    let Pods::Listed(pods) = &trial.observed.pods else { return false };
+    let mut of_job = pods.iter().filter(|pod| pod.job.as_ref() == Some(&job.facts.uid)).peekable();
+    job.facts.backfilling
+        && trial.plan.look_again.is_some()
+        && of_job.peek().is_some()
+        && of_job.all(|pod| pod.finished && pod.succeeded)
 }
 
 /// "Definition kept": nothing but what runs goes.
