@@ -221,7 +221,13 @@ fn missing_role(observed: &Observed) -> String {
     .to_string()
 }
 
-fn gather(caches: &mut Caches, name: &str, configuration: Option<&str>, update: News) -> Option<Observed> {
+fn gather(
+    caches: &mut Caches,
+    name: &str,
+    configuration: Option<&str>,
+    update: &News,
+    counts: Counts,
+) -> Option<Observed> {
     let class = (**caches.classes.get(&name.to_owned())?).clone();
     let group_kind = class.kind();
     let crd = caches.crds.get(&class.crd_name()).filter(|crd| crd.established);
@@ -240,8 +246,13 @@ fn gather(caches: &mut Caches, name: &str, configuration: Option<&str>, update: 
             None => Kind::Watched,
         },
     };
-    let candidates: Vec<ClassCandidate> = caches.classes_of(&group_kind).map(|class| class.candidate()).collect();
-    let streams = caches.streams_by_phase(&group_kind, &class.name, &candidates);
+    let streams = match counts {
+        Counts::OfNow => {
+            let candidates: Vec<ClassCandidate> = caches.classes_of(&group_kind).map(|it| it.candidate()).collect();
+            caches.streams_by_phase(&group_kind, &class.name, &candidates)
+        }
+        Counts::AsRecorded => class.status.streams.clone(),
+    };
     let status_refused = caches.kinds.get(&group_kind).and_then(|entry| entry.status_refused.clone());
     let schema = class.spec.stream_schema.as_ref();
     let schema_problem = schema.and_then(|schema| caches.schemas.of(name, schema).err()).map(|found| join(&found));
@@ -250,38 +261,48 @@ fn gather(caches: &mut Caches, name: &str, configuration: Option<&str>, update: 
     let is_shown = group == well_known::GROUP
         || caches.admission.as_ref().is_some_and(|admission| admission.shows(group, &class.spec.plural_name));
     let waits_for_admission = configuration.filter(|_| !is_shown).map(ToOwned::to_owned);
-    Some(Observed { class, kind, streams, status_refused, schema_problem, waits_for_admission, update })
+    Some(Observed { class, kind, streams, status_refused, schema_problem, waits_for_admission, update: update.clone() })
+}
+
+/// Which numbers of streams are taken: all streams are gone through for those of now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    OfNow,
+    AsRecorded,
 }
 
 /// Watches what the classes register, and says how one of them is.
 pub async fn reconcile(context: &Context, name: &str) -> Result<Next, WriteError> {
     let key = Key::Class(name.to_owned());
-    let (observed, look_again) = {
+    let (observed, next) = {
         let mut caches = context.caches();
         let decision = rolling_update::decide(&mut caches, name, context.clock.now());
         for stream in decision.streams {
             context.queue.add(Key::Stream(stream));
         }
-        let look_again = decision.look_again;
+        let later = |wait| Next::After(sooner(wait, decision.look_again));
         if let Some(wait) = caches.wait_for_own_writes(&key, Instant::now()) {
-            return Ok(Next::After(sooner(wait, look_again)));
+            return Ok(later(wait));
         }
-        (gather(&mut caches, name, context.webhook_configuration.as_deref(), decision.news), look_again)
-    };
-    let next = look_again.map_or(Next::Change, Next::After);
-    let Some(observed) = observed else { return Ok(next) };
-    let status = match plan(&observed) {
-        Plan::Nothing => return Ok(next),
-        Plan::State(status) => status,
-        Plan::Counts(status) => {
-            let wait = context.caches().wait_before_counting(name, Instant::now(), COUNTS_EVERY);
-            if let Some(wait) = wait {
-                return Ok(Next::After(sooner(wait, look_again)));
-            }
-            status
+        let (configuration, news) = (context.webhook_configuration.as_deref(), &decision.news);
+        let next = decision.look_again.map_or(Next::Change, Next::After);
+        let Some(uncounted) = gather(&mut caches, name, configuration, news, Counts::AsRecorded) else {
+            return Ok(next);
+        };
+        // Streams change all the time, and all of them are gone through to count them.
+        let wait = match plan(&uncounted) {
+            Plan::State(_) => None,
+            Plan::Nothing | Plan::Counts(_) => caches.wait_before_counting(name, Instant::now(), COUNTS_EVERY),
+        };
+        if let Some(wait) = wait {
+            return Ok(later(wait));
         }
+        (gather(&mut caches, name, configuration, news, Counts::OfNow).unwrap_or(uncounted), next)
     };
-    write(context, &key, &observed, &status).await?;
+    match plan(&observed) {
+        Plan::Nothing => {}
+        Plan::State(status) | Plan::Counts(status) => write(context, &key, &observed, &status).await?,
+    }
     Ok(next)
 }
 
