@@ -99,10 +99,9 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        match self.events.told.try_send(Some(Told { regarding, event })) {
-            Err(TrySendError::Full(Some(told))) => told.publish(&self.client, &self.leadership).await,
-            // Closed only when the process ends.
-            Ok(()) | Err(_) => {}
+        // Closed only when the process ends.
+        if let Err(TrySendError::Full(Some(told))) = self.events.told.try_send(Some(Told { regarding, event })) {
+            told.publish(&self.client, &self.leadership).await;
         }
     }
 }

@@ -3,7 +3,14 @@
 //!
 //! `ARCANE_ODD` says how many are made; the edits are the same each time.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing
+)]
 
 #[allow(dead_code)]
 #[path = "../../../webhook/tests/reviews/edits.rs"]
