@@ -47,5 +47,5 @@ pub use operator::{OperatorOptions, OperatorProcess, controller_binary, kubectl_
 pub use proxy::{Armed, Cut, CutInstant, Fault, RequestProxy, Watching, Write, Wrong};
 pub use review_recorder::{Normaliser, ReviewRecorder};
 pub use test_cluster::TestCluster;
-pub use wait::{Timeout, eventually};
+pub use wait::{Timeout, eventually, is_too_busy};
 pub use webhook::WebhookAccess;

@@ -15,6 +15,7 @@ use crate::audit_log::AuditLog;
 use crate::binaries::{Binaries, BinariesError};
 use crate::control_plane::{ControlPlane, ControlPlaneError, ControlPlaneOptions, file_name};
 use crate::kubeconfig::{self, AccessError, Kubectl, KubectlOutput, UserAccess};
+use crate::wait::is_too_busy;
 
 /// Names the kubeconfig of a cluster to use. A plain `KUBECONFIG` is never looked at: nobody's cluster is touched by accident.
 pub const KUBECONFIG_VARIABLE: &str = "ARCANE_TEST_KUBECONFIG";
@@ -154,8 +155,18 @@ impl TestCluster {
         self.control_plane().map(ControlPlane::audit_log)
     }
 
-    /// Runs kubectl as the admin.
+    /// Runs kubectl as the admin; again, if a webhook had no time to answer.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<KubectlOutput, TestClusterError> {
+        for _ in 0..2 {
+            let output = self.kubectl_once(arguments).await?;
+            if output.status.success() || !is_too_busy(&output.stderr) {
+                return Ok(output);
+            }
+        }
+        self.kubectl_once(arguments).await
+    }
+
+    async fn kubectl_once(&self, arguments: &[&str]) -> Result<KubectlOutput, TestClusterError> {
         match &self.kind {
             Kind::Local(plane) => Ok(plane.kubectl(arguments).await?),
             Kind::Given { kubectl, .. } => {

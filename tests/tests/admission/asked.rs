@@ -6,7 +6,7 @@
 mod answer;
 
 use arcane_tests::fixture::SOON;
-use arcane_tests::{TestNamespace, eventually};
+use arcane_tests::{TestNamespace, eventually, is_too_busy};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -198,11 +198,14 @@ impl Asked {
         answer.body
     }
 
-    /// Writes an object. What the controller writes into it meanwhile is no conflict.
+    /// Writes an object. What the controller writes into it meanwhile is no conflict, and a machine too busy for the webhook no
+    /// answer.
     pub async fn write(&self, way: Way, dry_run: bool, object: &Value) -> Answer {
-        eventually(SOON, &format!("{way:?} without a conflict"), || async {
+        eventually(SOON, &format!("answer to {way:?}"), || async {
             let answer = self.write_once(way, dry_run, object).await;
-            if answer.code == 409 && way == Way::Replace { Err(answer.body.to_string()) } else { Ok(answer) }
+            let is_conflict = answer.code == 409 && way == Way::Replace;
+            let words = answer.body.to_string();
+            if is_conflict || is_too_busy(&words) { Err(words) } else { Ok(answer) }
         })
         .await
         .unwrap_or_else(|timeout| panic!("{timeout}"))

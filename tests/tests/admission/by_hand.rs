@@ -65,7 +65,9 @@ async fn is_handled(ns: &TestNamespace<'_>, asked: &Asked, it: &Value, edit: (&s
     let (from, to) = edit;
     terminal.run(&format!("EDITOR=\"sed -i s/{from}/{to}/\" kubectl edit {what}")).await;
     assert!(asked.get(it).await.unwrap()["spec"].to_string().contains(to), "{what}");
-    terminal.run(&format!("kubectl get {what} -o yaml | sed s/{to}/{from}/ | kubectl replace -f -")).await;
+    // A person, too, has to do it again if the controller has told something of the object in between.
+    let replaces = format!("kubectl get {what} -o yaml | sed s/{to}/{from}/ | kubectl replace -f -");
+    terminal.run(&format!("for attempt in 1 2 3 4 5; do {{ {replaces}; }} && exit; done; exit 1")).await;
     assert_eq!(asked.get(it).await.unwrap()["spec"], before["spec"], "{what}");
 
     let (patch, field) = bad;

@@ -264,6 +264,8 @@ async fn requests(ns: &TestNamespace<'_>) -> Vec<Row> {
     };
     ns.apply(&request("pending", "no-such-stream").to_string()).await;
     ns.apply(&request("cancelled", "suspended").to_string()).await;
+    // One that is completed before it is seen counts as done elsewhere.
+    until(&ns.requests(), "cancelled", "Pending", |it| it["status"]["phase"] == "Pending").await;
     ns.merge(&ns.requests(), "cancelled", json!({"spec": {"completed": true}})).await;
     let mut rows = Vec::new();
     for (state, stream) in [
