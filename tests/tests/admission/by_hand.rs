@@ -67,7 +67,8 @@ async fn is_handled(ns: &TestNamespace<'_>, asked: &Asked, it: &Value, edit: (&s
     assert!(asked.get(it).await.unwrap()["spec"].to_string().contains(to), "{what}");
     // A person, too, has to do it again if the controller has told something of the object in between.
     let replaces = format!("kubectl get {what} -o yaml | sed s/{to}/{from}/ | kubectl replace -f -");
-    terminal.run(&format!("for attempt in 1 2 3 4 5; do {{ {replaces}; }} && exit; done; exit 1")).await;
+    let until_it_does = format!("for i in 1 2 3 4 5; do said=$({replaces} 2>&1) && exit; done; echo \"$said\"; exit 1");
+    terminal.run(&until_it_does).await;
     assert_eq!(asked.get(it).await.unwrap()["spec"], before["spec"], "{what}");
 
     let (patch, field) = bad;
