@@ -9,7 +9,7 @@ use arcane_common::identity::{ObjectName, StreamKey};
 use arcane_process::namespaces::Scope;
 use kube::runtime::watcher::Event;
 
-use super::{Caches, Watched, owned_by, unindex};
+use super::{Caches, Watched, changes::unindex, owned_by};
 use crate::{
     facts::{CronJobFacts, JobFacts, Owner},
     key::Key,
