@@ -21,7 +21,7 @@ use arcane_common::{
     stream::{CompiledSchemas, Phase},
 };
 use arcane_process::namespaces::{Namespaces, Scope};
-use kube::{core::ApiResource, runtime::watcher::Event};
+use kube::core::ApiResource;
 
 pub use crd::{CrdFacts, OURS};
 pub use memory::{RefusedJob, StreamMemory};
@@ -32,9 +32,7 @@ pub use table::{Change, Table};
 use cron_jobs::Labelled;
 
 use crate::{
-    facts::{
-        AdmissionFacts, ClassFacts, CronJobFacts, JobFacts, JobState, Owner, RequestFacts, StreamFacts, TemplateFacts,
-    },
+    facts::{AdmissionFacts, ClassFacts, CronJobFacts, JobFacts, Owner, RequestFacts, StreamFacts, TemplateFacts},
     key::Key,
     rolling_update::Roll,
     work_queue::Priority,
@@ -287,11 +285,12 @@ impl Caches {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use kube::core::DynamicObject;
+    use kube::{core::DynamicObject, runtime::watcher::Event};
     use rstest::rstest;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::facts::JobState;
 
     pub(crate) fn kind() -> GroupKind {
         GroupKind::new("acme.io", "Order")
