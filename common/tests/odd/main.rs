@@ -66,14 +66,8 @@ fn schemas() -> Vec<Value> {
 /// Judges many edits of the seeds.
 fn judge(name: &str, seeds: &[Value], judged: fn(&Value)) {
     let many = std::env::var("ARCANE_ODD").ok().and_then(|many| many.parse().ok()).unwrap_or(20_000_usize);
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut choose = |below: usize| {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 8).unwrap_or_default() % below.max(1)
-    };
+    let mut random = fastrand::Rng::with_seed(0);
+    let mut choose = |below: usize| random.usize(..below.max(1));
     let begun = Instant::now();
     let mut slowest = Duration::ZERO;
     let mut pool = seeds.to_vec();

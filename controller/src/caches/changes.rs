@@ -50,11 +50,7 @@ impl Caches {
                 }
             }
         }
-        if self.classes.has_just_listed() {
-            let classes = &self.classes;
-            self.own_writes
-                .listing_done(Watched::Class, &Scope::All, |uid, _| classes.values().any(|class| class.uid == *uid));
-        }
+        self.own_writes.settle(Watched::Class, &Scope::All, &self.classes, |seen| &seen.uid);
         keys
     }
 
@@ -73,11 +69,7 @@ impl Caches {
             keys.extend(kinds.into_iter().flat_map(|kind| self.rolling_classes_of(kind)));
             keys.extend(streams.map(|stream| Key::Stream(stream.clone())));
         }
-        if self.templates.has_just_listed() {
-            let templates = &self.templates;
-            self.own_writes
-                .listing_done(Watched::Template, scope, |uid, _| templates.values().any(|seen| seen.uid == *uid));
-        }
+        self.own_writes.settle(Watched::Template, scope, &self.templates, |seen| &seen.uid);
         keys
     }
 
@@ -100,11 +92,7 @@ impl Caches {
                 keys.extend(self.streams_named(&request.stream_name()).map(Key::Stream));
             }
         }
-        if self.requests.has_just_listed() {
-            let requests = &self.requests;
-            self.own_writes
-                .listing_done(Watched::Request, scope, |uid, _| requests.values().any(|seen| seen.uid == *uid));
-        }
+        self.own_writes.settle(Watched::Request, scope, &self.requests, |seen| &seen.uid);
         keys
     }
 
@@ -146,10 +134,7 @@ impl Caches {
                 keys.extend(self.streams_labelled(job).map(Key::Stream));
             }
         }
-        if self.jobs.has_just_listed() {
-            let jobs = &self.jobs;
-            self.own_writes.listing_done(Watched::Job, scope, |uid, _| jobs.values().any(|seen| seen.uid == *uid));
-        }
+        self.own_writes.settle(Watched::Job, scope, &self.jobs, |seen| &seen.uid);
         keys
     }
 

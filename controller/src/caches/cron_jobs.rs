@@ -72,11 +72,7 @@ impl Caches {
             let both = change.before.iter().chain(&change.after);
             keys.extend(both.filter_map(|it| owned_by(&it.name, it.owner.as_ref())).map(Key::Stream));
         }
-        if self.cron_jobs.has_just_listed() {
-            let cron_jobs = &self.cron_jobs;
-            self.own_writes
-                .listing_done(Watched::CronJob, scope, |uid, _| cron_jobs.values().any(|seen| seen.uid == *uid));
-        }
+        self.own_writes.settle(Watched::CronJob, scope, &self.cron_jobs, |seen| &seen.uid);
         keys
     }
 

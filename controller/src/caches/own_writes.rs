@@ -1,11 +1,13 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    hash::Hash,
     time::{Duration, Instant},
 };
 
 use arcane_common::identity::Uid;
 use arcane_process::namespaces::Scope;
 
+use super::table::{Scoped, Table};
 use crate::key::Key;
 
 /// Kinds of objects that are watched.
@@ -94,6 +96,19 @@ impl OwnWrites {
         let is_gone = |(uid, write): &(&Uid, &Unseen)| is_about(write) && !is_there(uid, &write.key);
         let gone: Vec<Uid> = self.unseen.iter().filter(is_gone).map(|(uid, _)| uid.clone()).collect();
         gone.iter().for_each(|uid| self.forget(uid));
+    }
+
+    /// If a list of all objects of a kind has just become complete in their table: the same by what is in there.
+    pub fn settle<K: Hash + Eq + Clone + Scoped, T>(
+        &mut self,
+        watched: Watched,
+        scope: &Scope,
+        table: &Table<K, T>,
+        uid_of: impl Fn(&T) -> &Uid,
+    ) {
+        if table.has_just_listed() {
+            self.listing_done(watched, scope, |uid, _| table.values().any(|seen| uid_of(seen) == uid));
+        }
     }
 
     /// Since when the oldest write that concerns `key` is unseen.
