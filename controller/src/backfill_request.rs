@@ -26,6 +26,8 @@ pub struct Observed {
     pub has_stream: bool,
     /// Whether the class's streams are known.
     pub streams_are_known: bool,
+    /// What its class says is wrong with it.
+    pub trouble_of_class: Option<String>,
 }
 
 /// Decides what a request's status shall say; `None` where that is not for us or is said already.
@@ -57,7 +59,14 @@ pub fn plan(observed: &Observed) -> Option<RequestStatus> {
                 request.class
             ),
         ),
-        Some(_) if !observed.streams_are_known => return None,
+        Some(_) if !observed.streams_are_known => match &observed.trouble_of_class {
+            Some(trouble) if matches!(request.phase, None | Some(BackfillRequestPhase::Pending)) => (
+                BackfillRequestPhase::Pending,
+                "StreamClassNotReady",
+                format!("waits until StreamClass {} is ready, which says: {trouble}", request.class),
+            ),
+            _ => return None,
+        },
         Some(_) if request.stream_uid.is_some() => {
             (BackfillRequestPhase::Cancelled, "StreamDeleted", "the stream that accepted it was deleted".to_owned())
         }
@@ -85,6 +94,7 @@ fn gather(caches: &Caches, name: &ObjectName) -> Option<Observed> {
         kind: class.map(|class| class.spec.kind_ref.clone()),
         has_stream: streams.is_some_and(|streams| streams.get(&request.stream_name()).is_some()),
         streams_are_known: streams.is_some_and(crate::caches::Table::is_synced),
+        trouble_of_class: class.and_then(|class| class.recorded_trouble()).map(ToOwned::to_owned),
         request,
     })
 }
@@ -141,6 +151,7 @@ mod tests {
             stream_uid: None,
             start_time: None,
             completed_written: false,
+            problem: None,
         }
     }
 
@@ -149,7 +160,8 @@ mod tests {
         kind: Option<&str>,
         has_stream: bool,
     ) -> Option<(BackfillRequestPhase, &'static str)> {
-        let observed = Observed { request, kind: kind.map(Into::into), has_stream, streams_are_known: true };
+        let kind = kind.map(Into::into);
+        let observed = Observed { request, kind, has_stream, streams_are_known: true, trouble_of_class: None };
         plan(&observed).map(|status| (status.phase, status.reason))
     }
 
@@ -157,6 +169,23 @@ mod tests {
     fn what_is_missing_is_said() {
         assert_eq!(decided(request(), None, false), Some((BackfillRequestPhase::Pending, "StreamClassMissing")));
         assert_eq!(decided(request(), Some("K"), false), Some((BackfillRequestPhase::Pending, "StreamMissing")));
+    }
+
+    /// Its kind can't be watched: nobody knows whether the stream is there.
+    #[test]
+    fn the_trouble_of_its_class_is_what_it_waits_for() {
+        let decide = |phase: Option<BackfillRequestPhase>, trouble: Option<&str>| {
+            let request = RequestFacts { phase, ..request() };
+            let trouble_of_class = trouble.map(ToOwned::to_owned);
+            let kind = Some("K".to_owned());
+            plan(&Observed { request, kind, has_stream: false, streams_are_known: false, trouble_of_class })
+        };
+        let said = decide(None, Some("there is no CustomResourceDefinition"));
+        let said = said.map(|status| (status.phase, status.reason, status.message));
+        let message = "waits until StreamClass c is ready, which says: there is no CustomResourceDefinition".to_owned();
+        assert_eq!(said, Some((BackfillRequestPhase::Pending, "StreamClassNotReady", message)));
+        assert_eq!(decide(None, None), None, "the streams are being listed");
+        assert_eq!(decide(Some(BackfillRequestPhase::Running), Some("no right to list")), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use arcane_common::{
     api::{condition::ConditionStatus, stream_class::StreamClassPhase, well_known},
     identity::ObjectName,
     references::ClassCandidate,
-    validation::join,
+    validation::{join, validate_group_of_class},
 };
 use jiff::Unit;
 use serde_json::json;
@@ -55,6 +55,8 @@ pub enum Kind {
     NoDefinition,
     /// It is a kind of Arcane itself.
     OfOurs,
+    /// Its group can't be a plugin's; why, in the webhook's words.
+    OfKubernetes(String),
     /// The definition of the plural and group is that of another kind.
     Other(String),
     /// The definition doesn't serve the class's version.
@@ -150,6 +152,7 @@ fn say(observed: &Observed) -> (StreamClassPhase, &'static str, String) {
                 spec.kind_ref
             ),
         ),
+        Kind::OfKubernetes(words) => (StreamClassPhase::Failed, "NotAStream", words.clone()),
         Kind::Other(kind) => (
             StreamClassPhase::Failed,
             "KindMismatch",
@@ -231,8 +234,10 @@ fn gather(
     let class = (**caches.classes.get(&name.to_owned())?).clone();
     let group_kind = class.kind();
     let crd = caches.crds.get(&class.crd_name()).filter(|crd| crd.established);
+    let of_kubernetes = validate_group_of_class(class.spec.group()).err();
     let kind = match (crd, caches.kinds.get(&group_kind)) {
         _ if class.spec.names_a_kind_of_ours() => Kind::OfOurs,
+        _ if let Some(violation) = of_kubernetes => Kind::OfKubernetes(violation.to_string()),
         (None, _) => Kind::NoDefinition,
         (Some(crd), _) if crd.kind != class.spec.kind_ref => Kind::Other(crd.kind.clone()),
         (Some(crd), _) if !crd.versions.contains_key(&class.spec.api_version) => {
@@ -423,6 +428,7 @@ mod tests {
         for (kind, phase, reason) in [
             (Kind::NoDefinition, StreamClassPhase::Pending, "CustomResourceDefinitionMissing"),
             (Kind::OfOurs, StreamClassPhase::Failed, "NotAStream"),
+            (Kind::OfKubernetes("belongs to Kubernetes".into()), StreamClassPhase::Failed, "NotAStream"),
             (Kind::Other("Orders".into()), StreamClassPhase::Failed, "KindMismatch"),
             (Kind::VersionNotServed(vec!["v2".into()]), StreamClassPhase::Pending, "VersionNotServed"),
             (Kind::Listing, StreamClassPhase::Pending, "Listing"),

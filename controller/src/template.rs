@@ -1,13 +1,13 @@
 //! StreamingJobTemplates: whether the API server would take a Job made from one (condition `Valid`).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arcane_common::{
     api::{condition::ConditionStatus, well_known},
     identity::ObjectName,
     validation::join,
 };
-use jiff::Unit;
+use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::json;
 
 use crate::{
@@ -43,10 +43,19 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// Decides what is to be said of a template. Each generation is judged once.
+/// What the condition `Valid` says where the API server would take the Job but for something that isn't the template's: a quota,
+/// a policy, a namespace on its way out. That may pass without a change of the template.
+const FORBIDDEN: &str = "JobForbidden";
+
+/// What is forbidden is asked about again when it has been so for twice as long, but within these times.
+const ASK_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(5), SignedDuration::from_mins(5));
+
+/// Decides what is to be said of a template. Each generation is judged once, unless what is said of it may pass.
 pub fn plan(template: &TemplateFacts) -> Plan {
-    let is_judged =
-        template.recorded.as_ref().is_some_and(|judged| judged.observed_generation == Some(template.generation));
+    let is_judged = template
+        .recorded
+        .as_ref()
+        .is_some_and(|judged| judged.observed_generation == Some(template.generation) && judged.reason != FORBIDDEN);
     if is_judged || template.deleting {
         return Plan::Nothing;
     }
@@ -81,7 +90,22 @@ pub async fn reconcile(context: &Context, name: &ObjectName) -> Result<Next, Wri
         Plan::AskApiServer => ask(context, &key, &template).await?,
     };
     say(context, &key, &template, &verdict).await?;
-    Ok(Next::Change)
+    Ok(if verdict.reason == FORBIDDEN {
+        Next::After(asked_again_in(&template, context.clock.now()))
+    } else {
+        Next::Change
+    })
+}
+
+/// When to ask again about a Job that is forbidden.
+fn asked_again_in(template: &TemplateFacts, now: Timestamp) -> Duration {
+    let since = template
+        .recorded
+        .as_ref()
+        .filter(|valid| valid.reason == FORBIDDEN)
+        .and_then(|valid| valid.last_transition_time.as_ref());
+    let for_so_long = since.map(|since| now.duration_since(since.0)).unwrap_or_default();
+    for_so_long.clamp(ASK_AGAIN.0, ASK_AGAIN.1).unsigned_abs()
 }
 
 async fn ask(context: &Context, key: &Key, template: &TemplateFacts) -> Result<Verdict, WriteError> {
@@ -103,7 +127,8 @@ async fn ask(context: &Context, key: &Key, template: &TemplateFacts) -> Result<V
         }
         Err(error) if error.is_refusal() => {
             let message = format!("the API server refuses a Job made from it: {}", error.words().unwrap_or_default());
-            Ok(Verdict { valid: false, reason: "JobRefused", message })
+            let reason = if error.is_forbidden() { FORBIDDEN } else { "JobRefused" };
+            Ok(Verdict { valid: false, reason, message })
         }
         Err(error) => Err(error),
     }
@@ -113,6 +138,14 @@ async fn say(context: &Context, key: &Key, template: &TemplateFacts, verdict: &V
     let now = context.clock.now();
     let now = now.round(Unit::Second).unwrap_or(now);
     let before = template.recorded.as_ref();
+    let is_said = before.is_some_and(|before| {
+        (before.status == ConditionStatus::True) == verdict.valid
+            && before.observed_generation == Some(template.generation)
+            && (before.reason.as_str(), &before.message) == (verdict.reason, &verdict.message)
+    });
+    if is_said {
+        return Ok(());
+    }
     let since = before
         .filter(|before| (before.status == ConditionStatus::True) == verdict.valid)
         .and_then(|before| before.last_transition_time.as_ref())
@@ -149,4 +182,38 @@ async fn say(context: &Context, key: &Key, template: &TemplateFacts, verdict: &V
         context.tell(&resource, &template.name, &template.uid, news).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn judged(reason: &str, since: &str) -> TemplateFacts {
+        let spec = json!({"template": {"spec": {"containers": [{"name": "stream", "image": "plugin:1"}]}}});
+        let condition = json!({
+            "type": "Valid", "status": "False", "reason": reason, "message": "exceeded quota", "observedGeneration": 3,
+            "lastTransitionTime": since,
+        });
+        let template = json!({
+            "apiVersion": "streaming.sneaksanddata.com/v1", "kind": "StreamingJobTemplate",
+            "metadata": {"name": "t", "namespace": "ns", "generation": 3}, "spec": spec,
+            "status": {"observedGeneration": 3, "conditions": [condition]},
+        });
+        TemplateFacts::of(&serde_json::from_value(template).unwrap())
+    }
+
+    #[test]
+    fn what_may_pass_without_a_change_of_the_template_is_asked_about_again() {
+        assert_eq!(plan(&judged("JobRefused", "2030-01-01T00:00:00Z")), Plan::Nothing);
+        assert_eq!(plan(&judged(FORBIDDEN, "2030-01-01T00:00:00Z")), Plan::AskApiServer);
+        let again = |reason: &str, now: &str| {
+            asked_again_in(&judged(reason, "2030-01-01T00:00:00Z"), now.parse().unwrap()).as_secs()
+        };
+        assert_eq!(again(FORBIDDEN, "2030-01-01T00:00:01Z"), 5);
+        assert_eq!(again(FORBIDDEN, "2030-01-01T00:01:00Z"), 60);
+        assert_eq!(again(FORBIDDEN, "2030-01-02T00:00:00Z"), 300);
+        assert_eq!(again(FORBIDDEN, "2029-01-01T00:00:00Z"), 5, "a clock that was set back");
+        assert_eq!(again("JobRefused", "2030-01-02T00:00:00Z"), 5, "forbidden only now");
+    }
 }

@@ -66,6 +66,11 @@ impl WriteError {
         self.code() == Some(404)
     }
 
+    /// Whether it is forbidden: by rights, a quota, a policy, or because its namespace is on its way out.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
     /// Whether trying the same again leads to the same answer until somebody changes something.
     pub fn is_refusal(&self) -> bool {
         matches!(self.code(), Some(400 | 403 | 404 | 422)) || self.status().is_some_and(|s| s.reason == "Invalid")

@@ -2,11 +2,13 @@ use std::collections::BTreeMap;
 
 use arcane_common::{
     api::{
+        condition::{Condition, ConditionStatus},
         stream_class::{StreamClass, StreamClassSpec, StreamClassStatus},
         well_known,
     },
     identity::{GroupKind, Uid},
     references::ClassCandidate,
+    validation::validate_group_of_class,
 };
 use kube::{Resource, ResourceExt, core::ApiResource};
 
@@ -72,6 +74,13 @@ impl ClassFacts {
         }
     }
 
+    /// What its status says is wrong with it, if it is about the spec as it is.
+    pub fn recorded_trouble(&self) -> Option<&str> {
+        let ready = Condition::find(&self.status.conditions, well_known::CONDITION_READY)?;
+        let is_of_now = self.status.observed_generation == Some(self.generation);
+        (is_of_now && ready.status == ConditionStatus::False).then_some(ready.message.as_str())
+    }
+
     /// The name of the CustomResourceDefinition behind the kind it registers.
     pub fn crd_name(&self) -> String {
         format!("{}.{}", self.spec.plural_name, self.spec.group())
@@ -84,6 +93,7 @@ impl ClassFacts {
             && crd.kind == self.spec.kind_ref
             && crd.versions.contains_key(&self.spec.api_version)
             && !self.spec.names_a_kind_of_ours()
+            && validate_group_of_class(self.spec.group()).is_ok()
     }
 
     /// This class among those that register one kind.

@@ -79,6 +79,15 @@ fn trouble_of_container(container: &ContainerStatus) -> Option<String> {
     }
     let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
+    if reason == "CrashLoopBackOff" {
+        // Its message tells how long the pause is, another each time; how the last run ended is what helps.
+        let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+        let last = last.map(|last| {
+            let reason = last.reason.as_deref().unwrap_or("Error");
+            format!(" after it ended with exit code {} ({reason})", last.exit_code)
+        });
+        return Some(format!("container {} waits: {reason}{}", container.name, last.unwrap_or_default()));
+    }
     (!matches!(reason, "ContainerCreating" | "PodInitializing")).then(|| match &waiting.message {
         Some(message) => format!("container {} waits: {reason}: {message}", container.name),
         None => format!("container {} waits: {reason}", container.name),
@@ -105,6 +114,14 @@ mod tests {
             "state": {"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"keys\" not found"}},
         }]}),
         (true, Some("container stream waits: CreateContainerConfigError: secret \"keys\" not found"))
+    )]
+    #[case::crashes(
+        json!({"phase": "Running", "containerStatuses": [{
+            "name": "stream", "image": "", "imageID": "", "ready": false, "restartCount": 4,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+            "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
+        }]}),
+        (false, Some("container stream waits: CrashLoopBackOff after it ended with exit code 3 (Error)"))
     )]
     #[case::out_of_memory(
         json!({"phase": "Failed", "containerStatuses": [{

@@ -4,6 +4,7 @@ use arcane_common::{
         well_known,
     },
     identity::{ObjectName, Uid},
+    validation::{join, validate_backfill_request},
 };
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -48,12 +49,16 @@ pub struct RequestFacts {
     pub start_time: Option<Timestamp>,
     /// Whether `spec.completed` has been written after its completion.
     pub completed_written: bool,
+    /// Why no Job can be made for it, in the webhook's words.
+    pub problem: Option<String>,
 }
 
 impl RequestFacts {
     /// Reads a request.
     pub fn of(request: &BackfillRequest) -> Self {
         let status = request.status.clone().unwrap_or_default();
+        let spec = serde_json::to_value(&request.spec).unwrap_or_default();
+        let violations = validate_backfill_request(&request.name_any(), &spec);
         let ready = status.conditions.iter().find(|condition| condition.type_ == well_known::CONDITION_READY);
         Self {
             name: ObjectName::new(request.namespace().unwrap_or_default(), request.name_any()),
@@ -66,7 +71,7 @@ impl RequestFacts {
             stream: request.spec.stream_id.clone(),
             completed: request.spec.completed,
             payload: request.spec.payload.clone(),
-            spec: serde_json::to_value(&request.spec).unwrap_or_default(),
+            spec,
             phase: status.phase.clone(),
             reason: ready.map(|condition| condition.reason.clone()),
             message: ready.map(|condition| condition.message.clone()),
@@ -74,6 +79,7 @@ impl RequestFacts {
             stream_uid: status.stream_uid.map(Uid::new),
             start_time: status.start_time.map(|time| time.0),
             completed_written: request.annotations().contains_key(well_known::ANNOTATION_COMPLETED_WRITTEN),
+            problem: (!violations.is_empty()).then(|| join(&violations)),
         }
     }
 

@@ -47,6 +47,10 @@ pub struct StreamFacts {
 pub struct RecordedStatus {
     /// The phase; `None` where it is empty or a word we don't know.
     pub phase: Option<Phase>,
+    /// Whether a phase stands there in a word that we don't know.
+    pub phase_is_unknown: bool,
+    /// Whether a phase stands in the annotation `arcane/phase`, too.
+    pub phase_is_annotated: bool,
     /// The hash of the spec that was last acted on.
     pub configuration_hash: Option<String>,
     /// The generation that was last acted on.
@@ -93,7 +97,10 @@ impl StreamFacts {
         let spec = object.data.get("spec").cloned().unwrap_or_default();
         let status = object.data.get("status").cloned().unwrap_or_default();
         let annotation = |key: &str| object.annotations().get(key).filter(|value| !value.is_empty());
-        let phase = text(&status, "phase").or_else(|| annotation(well_known::ANNOTATION_PHASE).cloned());
+        let annotated = annotation(well_known::ANNOTATION_PHASE);
+        let word = text(&status, "phase").or_else(|| annotated.cloned());
+        let phase = word.as_deref().and_then(Phase::from_recorded);
+        let (phase_is_unknown, phase_is_annotated) = (word.is_some() && phase.is_none(), annotated.is_some());
         let definition = layout::read(&spec, &name.namespace).ok();
         Self {
             uid: Uid::new(object.uid().unwrap_or_default()),
@@ -112,7 +119,9 @@ impl StreamFacts {
             }),
             spec: Arc::new(spec),
             recorded: RecordedStatus {
-                phase: phase.as_deref().and_then(Phase::from_recorded),
+                phase,
+                phase_is_unknown,
+                phase_is_annotated,
                 configuration_hash: text(&status, "configurationHash"),
                 observed_generation: status.get("observedGeneration").and_then(Value::as_i64),
                 raw: status,

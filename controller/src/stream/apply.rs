@@ -306,6 +306,11 @@ impl Work<'_> {
                 Err(error) => return Err(error),
             }
         }
+        if stream.recorded.phase_is_annotated && wanted.phase.is_some_and(|phase| schema.word(phase).is_some()) {
+            // It was written when the status had no word for the phase.
+            let metadata = json!({"uid": stream.uid.as_str(), "annotations": {well_known::ANNOTATION_PHASE: null}});
+            self.context.merge(target, Part::Main, json!({"metadata": metadata})).await?;
+        }
         self.tell_of(wanted).await;
         Ok(Applied::All)
     }
@@ -407,14 +412,15 @@ impl Work<'_> {
         tracing::warn!(stream = %stream.key, name = blueprint.name, %error, "refused");
         let mut caches = self.context.caches();
         let memory = caches.memory_of(&stream.key, &stream.uid);
-        let what = (stream.generation, blueprint.template.0.hash.clone());
+        let backfilling = matches!(blueprint.purpose, Purpose::Backfill(..));
+        let what = (stream.generation, blueprint.template.0.hash.clone(), backfilling);
         let times = memory.refused.take().filter(|before| before.what == what).map_or(0, |before| before.times);
         let message = error.words().unwrap_or_default().to_owned();
         let (pause, times) =
             if passes_by_itself(&message) { (5, times) } else { ((5_i64 << times.min(6)).min(300), times + 1) };
         let now = self.gathered.observed.now;
         let try_again_at = now.checked_add(SignedDuration::from_secs(pause)).unwrap_or(now);
-        let refusal = Refusal { message, try_again_at };
+        let refusal = Refusal { backfilling, message, try_again_at };
         memory.refused = Some(RefusedJob { what, times, refusal });
     }
 

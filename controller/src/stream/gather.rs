@@ -50,18 +50,18 @@ pub fn gather(caches: &mut Caches, key: &StreamKey, now: Timestamp) -> Option<Ga
     let candidates: Vec<ClassCandidate> = caches.classes_of(&key.kind).map(|class| class.candidate()).collect();
     let cron_jobs = caches.cron_jobs_of(key).map(|cron_job| observed_cron_job(cron_job, &stream)).collect();
     let runs = caches.runs_of(key).map(|run| (**run).clone()).collect();
-    let (class, asked) = match caches.class_of(&stream, &candidates) {
+    let asked = match caches.class_of(&stream, &candidates) {
         ClassChoice::None => return None,
-        ClassChoice::LabelledMissing(name) => (None, Err(missing_class(name, key))),
+        ClassChoice::LabelledMissing(name) => Err(missing_class(name, key)),
         ClassChoice::Class(candidate) => {
             let class = Arc::clone(caches.classes.get(&candidate.name)?);
-            let asked = ask(caches, &stream, &class, &jobs);
-            (Some(class), asked)
+            ask(caches, &stream, &class, &jobs)
         }
     };
-    let status_schema = class
-        .as_ref()
-        .and_then(|class| caches.crds.get(&class.crd_name()))
+    // The definition of what is watched: a stream of no class, or of one that calls its kind by a wrong plural, has it, too.
+    let status_schema = caches
+        .crds
+        .get(&format!("{}.{}", resource.plural, resource.group))
         .and_then(|crd| crd.versions.get(&resource.version).cloned())
         .unwrap_or_else(|| Arc::new(StatusSchema::anything()));
     let registered: Vec<String> = candidates.into_iter().map(|candidate| candidate.name).collect();
@@ -206,10 +206,11 @@ fn is_hash_of(hash: &str, stream: &StreamFacts) -> bool {
     hash == stream.configuration_hash || is_hash_of_go_operator(hash, &stream.spec, &stream.key.name.namespace)
 }
 
-fn is_about(what: &(i64, String), stream: &StreamFacts, asked: &Result<Asked, Problem>) -> bool {
+fn is_about(what: &(i64, String, bool), stream: &StreamFacts, asked: &Result<Asked, Problem>) -> bool {
+    let (generation, hash, backfilling) = what;
     let Ok(asked) = asked else { return false };
-    let hashes = [&asked.streaming_template, &asked.backfill_template];
-    what.0 == stream.generation && hashes.iter().any(|template| template.as_ref().is_ok_and(|it| it.hash == what.1))
+    let template = if *backfilling { &asked.backfill_template } else { &asked.streaming_template };
+    *generation == stream.generation && template.as_ref().is_ok_and(|template| template.hash == *hash)
 }
 
 /// Names of the stream's next Jobs and CronJob that belong to somebody else, as far as the watches show them.

@@ -48,13 +48,15 @@ pub struct Observed {
     pub rush: Duration,
     /// How many times in a row its streaming Job ended well at once.
     pub quick_ends: u32,
-    /// What the API server said when the Job that is wanted now was last to be created, if it refused it.
+    /// What the API server said when a Job of this spec and template was last to be created, if it refused it.
     pub refused: Option<Refusal>,
 }
 
 /// The API server's refusal of a Job, e.g. by a quota, a policy or the Job's own schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Whether it was a backfill's Job. What is wrong with that one says nothing of the streaming Job, nor the other way round.
+    pub backfilling: bool,
     /// Its words.
     pub message: String,
     /// When to try again.

@@ -56,7 +56,10 @@ fn is_change_capture(asked: &super::observed::Asked) -> bool {
 /// New = nothing was ever recorded of the stream, and nothing of it is there.
 fn is_new(observed: &Observed) -> bool {
     let uid = &observed.stream.uid;
-    observed.stream.recorded.phase.is_none()
+    let recorded = &observed.stream.recorded;
+    // A plugin's own word for a phase is one, too: such a stream has been at work.
+    recorded.phase.is_none()
+        && !recorded.phase_is_unknown
         && observed.own_jobs().next().is_none()
         && observed.own_cron_jobs().next().is_none()
         && !observed.requests.iter().any(|request| is_of_stream(request, uid))

@@ -34,8 +34,9 @@ pub fn patch(stream: &StreamFacts, wanted: &StreamStatus, schema: &StatusSchema,
             patch.insert(field.to_owned(), value.unwrap_or(Value::Null));
         }
     };
-    if let Some(word) = wanted.phase.and_then(|phase| schema.word(phase)) {
-        put("phase", Some(json!(word)));
+    if let Some(phase) = wanted.phase {
+        // Where it has no word for this phase, it must not go on telling an earlier one.
+        put("phase", schema.word(phase).map(|word| json!(word)));
     }
     // What failed is remembered by the hash it failed with; so is what nothing was decided about.
     if wanted.conditions.is_some() && wanted.phase.is_some() {
@@ -285,6 +286,17 @@ mod tests {
             assert!(gives_reason(&after, "Running", &schema));
             assert!(!gives_reason(&after, "Run", &schema) && !gives_reason(&after, "Job", &schema));
         }
+    }
+
+    #[test]
+    fn a_status_without_a_word_for_the_phase_tells_no_earlier_one() {
+        let schema = StatusSchema::of(&json!({"properties": {"status": {"properties": {
+            "phase": {"enum": ["RUNNING"]},
+        }}}}));
+        let suspended = StreamStatus { phase: Some(Phase::Suspended), job_name: None, conditions: None };
+        let patch = |stands: Value| patch(&stream(stands), &suspended, &schema, at(100)).get("phase").cloned();
+        assert_eq!(patch(json!({"phase": "RUNNING"})), Some(Value::Null));
+        assert_eq!(patch(json!({})), None);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use arcane_common::{
 };
 use arcane_controller::{
     facts::{CronJobFacts, JobFacts, JobState, Owner, PodFacts, RecordedStatus, RequestFacts, StreamFacts},
-    stream::observed::{Asked, Observed, ObservedCronJob, ObservedJob, Pods, Problem, ResolvedTemplate, Update},
+    stream::observed::{
+        Asked, Observed, ObservedCronJob, ObservedJob, Pods, Problem, Refusal, ResolvedTemplate, Update,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -146,6 +148,7 @@ pub fn a_request(uid: &str) -> RequestFacts {
         stream_uid: None,
         start_time: None,
         completed_written: false,
+        problem: None,
     }
 }
 
@@ -259,6 +262,10 @@ pub fn failed() -> JobState {
 }
 
 pub const REFUSAL: &str = "exceeded quota: pods";
+
+pub fn refusal(backfilling: bool, try_again_at: Timestamp) -> Refusal {
+    Refusal { backfilling, message: REFUSAL.to_owned(), try_again_at }
+}
 
 pub const POD: &str = "orders-x7k2p";
 pub const NODE: &str = "node-3";

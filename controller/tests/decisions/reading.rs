@@ -172,9 +172,10 @@ impl<'a> Trial<'a> {
             || has_request_gone
     }
 
-    /// The API server has refused this very Job, and it isn't time to try again.
-    pub fn is_refused_still(&self) -> bool {
-        self.observed.refused.as_ref().is_some_and(|refusal| refusal.try_again_at > self.observed.now)
+    /// The API server has refused the Job of a backfill, or what streams, and it isn't time to try again.
+    pub fn is_refused_still(&self, backfilling: bool) -> bool {
+        let refused = self.observed.refused.as_ref();
+        refused.is_some_and(|it| it.backfilling == backfilling && it.try_again_at > self.observed.now)
     }
 
     pub fn request(&self, name: &ObjectName) -> Option<&'a RequestFacts> {
@@ -312,6 +313,7 @@ pub fn is_open(observed: &Observed, request: &RequestFacts) -> bool {
     !request.deleting
         && !is_settled(request)
         && !request.completed
+        && request.problem.is_none()
         && !is_of_another_stream(observed, request)
         && !has_succeeded(observed, request)
 }

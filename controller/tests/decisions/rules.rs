@@ -36,6 +36,7 @@ pub const RULES: &[Rule] = rules! {
         no_job_is_created_while_an_unfinished_one_of_the_stream_is_there
         no_job_is_created_while_its_name_is_in_use
         a_refused_job_is_waited_for_and_tried_before_it_is_announced
+        the_request_of_a_refused_job_says_so
         what_is_deleted_is_never_created_in_the_same_plan
         a_new_job_needs_known_pods
         a_running_pod_of_an_earlier_job_is_waited_for_by_name

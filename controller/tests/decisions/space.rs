@@ -14,7 +14,7 @@ use arcane_common::{
 };
 use arcane_controller::{
     facts::{FailureNote, JobState, PodFacts, RequestFacts},
-    stream::observed::{Asked, Observed, ObservedJob, Pods, Refusal, Standing, Update, WithoutPod},
+    stream::observed::{Asked, Observed, ObservedJob, Pods, Standing, Update, WithoutPod},
 };
 use jiff::SignedDuration;
 
@@ -404,7 +404,7 @@ fn a_pod_that_waits(job: &Uid) -> PodFacts {
     PodFacts { pending: true, trouble: Some(TROUBLE.to_owned()), ..a_pod(Some(job), false) }
 }
 
-const BESIDE: [fn(&mut Observed); 22] = [
+const BESIDE: [fn(&mut Observed); 26] = [
     |observed| {
         let of_first = observed.jobs.first().map(|job| job.facts.uid.clone());
         let pod = |job: Uid| PodFacts { succeeded: true, trouble: None, ..a_pod(Some(&job), true) };
@@ -450,8 +450,21 @@ const BESIDE: [fn(&mut Observed); 22] = [
         }
     },
     |observed| observed.quick_ends = 3,
-    |observed| observed.refused = Some(Refusal { message: REFUSAL.to_owned(), try_again_at: ago(-30) }),
-    |observed| observed.refused = Some(Refusal { message: REFUSAL.to_owned(), try_again_at: ago(0) }),
+    |observed| observed.refused = Some(refusal(false, ago(-30))),
+    |observed| observed.refused = Some(refusal(true, ago(-30))),
+    |observed| observed.refused = Some(refusal(false, ago(0))),
+    |observed| observed.refused = Some(refusal(true, ago(0))),
+    // A plugin's own word.
+    |observed| {
+        observed.stream.recorded.phase = None;
+        observed.stream.recorded.phase_is_unknown = true;
+    },
+    // They came while no webhook judged them.
+    |observed| {
+        for request in &mut observed.requests {
+            request.problem = Some("spec.payload: Too long".to_owned());
+        }
+    },
     // A clock that was set back.
     |observed| observed.now = ago(100_000),
 ];

@@ -506,6 +506,7 @@ fn missing_stream(basis: &Basis) -> Vec<(Request, RequestStatus)> {
             kind: Some(made::kind().kind),
             has_stream: false,
             streams_are_known: true,
+            trouble_of_class: None,
         };
         backfill_request::plan(&observed).map(|status| (request.clone(), status))
     };
@@ -555,6 +556,8 @@ fn stream_facts(stream: &Stream) -> StreamFacts {
         suspended: stream.suspended,
         recorded: RecordedStatus {
             phase: text("phase").as_deref().and_then(Phase::from_recorded),
+            phase_is_unknown: false,
+            phase_is_annotated: false,
             configuration_hash: text("configurationHash"),
             observed_generation: stream.status.get("observedGeneration").and_then(Value::as_i64),
             raw: stream.status.clone(),

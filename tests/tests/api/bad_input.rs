@@ -325,11 +325,80 @@ fn a_job_that_a_quota_refuses_waits_and_says_why() {
         let said = ns.condition(&ns.streams(), "orders", ("Stalled", "True", "JobRefused")).await;
         assert!(condition_of(&said, "Ready")["message"].as_str().unwrap().contains("exceeded quota: none"), "{said}");
         event(ns, "orders", "JobRefused").await;
+        let request = requests(ns).await.swap_remove(0).name_any();
+        let said = ns.condition(&ns.requests(), &request, ("Reconciling", "True", "JobRefused")).await;
+        assert_eq!(said["status"]["phase"], "Pending", "a request whose Job isn't there doesn't run: {said}");
+        // A quota is no fault of a template.
+        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
+        create(
+            ns,
+            &kind,
+            "late",
+            json!({"template": {"spec": {"containers": [{"name": "stream", "image": "plugin:1"}]}}}),
+        )
+        .await;
+        ns.condition(&ns.templates(), "late", ("Valid", "False", "JobForbidden")).await;
         quotas.delete("none", &Default::default()).await.unwrap();
         running(ns, "orders").await;
-        let request = &requests(ns).await[0];
         assert_eq!(requests(ns).await.len(), 1);
-        request_phase(ns, &request.name_any(), "Completed").await;
+        request_phase(ns, &request, "Completed").await;
+        ns.condition(&ns.templates(), "late", ("Valid", "True", "Valid")).await;
+    });
+}
+
+#[test]
+fn a_refused_backfill_keeps_nobody_from_streaming() {
+    on_a_cluster(async |ns| {
+        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
+        create(
+            ns,
+            &kind,
+            "refused",
+            json!({"template": {"spec": {"containers": [{"name": "Not_A_Name", "image": "i:1"}]}}}),
+        )
+        .await;
+        a_stream(ns, "orders", spec_with(json!({"backfillJobTemplateRef": {"name": "refused"}}))).await;
+        let said = ns.condition(&ns.streams(), "orders", ("Stalled", "True", "JobRefused")).await;
+        assert!(condition_of(&said, "Ready")["message"].to_string().contains("Job orders-backfill"), "{said}");
+        let request = requests(ns).await.swap_remove(0).name_any();
+        ns.condition(&ns.requests(), &request, ("Reconciling", "True", "JobRefused")).await;
+        ns.requests().delete(&request, &Default::default()).await.unwrap();
+        running(ns, "orders").await;
+    });
+}
+
+/// It came while no webhook judged it.
+#[test]
+fn a_request_with_a_payload_that_no_program_can_be_given_is_told_and_keeps_nothing_from_running() {
+    on_a_cluster(async |ns| {
+        let job = a_running_stream(ns, "orders").await;
+        a_request_with(ns, "big", json!({"streamId": "orders", "payload": {"a": "x".repeat(140_000)}})).await;
+        let said = ns.condition(&ns.requests(), "big", ("Reconciling", "True", "InvalidSpec")).await;
+        assert_eq!(said["status"]["phase"], "Pending", "{}", said["status"]);
+        assert!(
+            condition_of(&said, "Ready")["message"].to_string().contains("spec.payload: Too long"),
+            "{}",
+            said["status"]
+        );
+        a_request(ns, "small", "orders").await;
+        request_phase(ns, "small", "Completed").await;
+        assert_ne!(running(ns, "orders").await.uid(), job.uid());
+        ns.merge(&ns.requests(), "big", json!({"spec": {"payload": {"a": "y"}}})).await;
+        request_phase(ns, "big", "Completed").await;
+    });
+}
+
+#[test]
+fn a_request_whose_class_can_not_work_is_told_why() {
+    on_a_cluster(async |ns| {
+        let text = class("without-a-definition", "streaming.sneaksanddata.com", "Nowhere", "nowheres", json!({}));
+        ns.fixture().apply(None, &text).await;
+        a_request_with(ns, "early", json!({"streamId": "orders", "streamClass": "without-a-definition"})).await;
+        let said = ns.condition(&ns.requests(), "early", ("Reconciling", "True", "StreamClassNotReady")).await;
+        let message = condition_of(&said, "Ready")["message"].to_string();
+        assert!(message.contains("nowheres.streaming.sneaksanddata.com"), "{message}");
+        classes(ns.fixture()).delete("without-a-definition", &Default::default()).await.unwrap();
+        ns.condition(&ns.requests(), "early", ("Reconciling", "True", "StreamClassMissing")).await;
     });
 }
 

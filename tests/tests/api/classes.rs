@@ -219,6 +219,13 @@ fn a_kind_of_our_own_is_no_stream() {
             assert!(condition_of(&said, "Ready")["message"].as_str().unwrap().contains("spec.kindRef"), "{said}");
             classes(ns.fixture()).delete(name, &Default::default()).await.unwrap();
         }
+        // As the webhook says it, had it been there.
+        let text = class("of-kubernetes", "gateway.networking.k8s.io", "Gateway", "gateways", json!({}));
+        ns.fixture().apply(None, &text).await;
+        let holds = |it: &Value| condition_of(it, "Stalled")["reason"] == "NotAStream";
+        let said = until(&classes(ns.fixture()), "of-kubernetes", "class of a group of Kubernetes", holds).await;
+        assert!(condition_of(&said, "Ready")["message"].as_str().unwrap().contains("spec.apiGroupRef"), "{said}");
+        classes(ns.fixture()).delete("of-kubernetes", &Default::default()).await.unwrap();
     });
 }
 
@@ -255,14 +262,52 @@ fn a_plugin_with_the_old_words_for_phases_gets_them() {
         let plugin = Plugin::new("old-words");
         let mut crd: Value = serde_json::from_str(&plugin_crd(GROUP, &plugin.kind.kind, plugin.name)).unwrap();
         let words = ["RESTARTING", "RUNNING", "RELOADING", "SUSPENDED", "FAILED", "STOPPED"];
-        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"] =
-            json!({"type": "object", "properties": {"phase": {"type": "string", "enum": words}}});
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"] = json!({"type": "object", "properties": {
+            "phase": {"type": "string", "enum": words},
+            "conditions": {"type": "array", "items": {"type": "object", "properties": {
+                "type": {"type": "string", "enum": ["WARNING", "ERROR", "INFO", "READY"]},
+                "status": {"type": "string"}, "message": {"type": "string"},
+            }}},
+        }});
         ns.fixture().apply(None, &crd.to_string()).await;
         plugin.install_class(ns).await;
         create(ns, &plugin.kind, "orders", spec()).await;
         ns.phase_of(&plugin.kind, "orders", "RUNNING").await;
         ns.merge(&ns.objects(&plugin.kind), "orders", json!({"spec": {"suspended": true}})).await;
         ns.phase_of(&plugin.kind, "orders", "SUSPENDED").await;
+        // One that no class looks after is told in the words of its kind, too.
+        create_labelled(ns, &plugin.kind, "lost", json!({"arcane/stream-class": "nobody"}), spec()).await;
+        let is_told = |it: &Value| condition_of(it, "READY")["message"].to_string().contains("StreamClassMissing");
+        ns.until(&ns.objects(&plugin.kind), "lost", "stream of no class", is_told).await;
+        nothing_loops(ns).await;
+        let class = classes(ns.fixture()).get(plugin.name).await.unwrap();
+        assert_eq!(condition_of(&serde_json::to_value(class).unwrap(), "Ready")["reason"], "Ready");
+    });
+}
+
+/// What the status has no word for is in the annotation, and never in both.
+#[test]
+fn a_plugin_that_knows_some_phases_only() {
+    on_a_cluster(async |ns| {
+        let plugin = Plugin::new("few-words");
+        let mut crd: Value = serde_json::from_str(&plugin_crd(GROUP, &plugin.kind.kind, plugin.name)).unwrap();
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"] =
+            json!({"type": "object", "properties": {"phase": {"type": "string", "enum": ["RUNNING", "FAILED"]}}});
+        ns.fixture().apply(None, &crd.to_string()).await;
+        plugin.install_class(ns).await;
+        create(ns, &plugin.kind, "orders", spec()).await;
+        let streams = ns.objects(&plugin.kind);
+        let phases =
+            |it: &Value| (it["status"]["phase"].clone(), it["metadata"]["annotations"]["arcane/phase"].clone());
+        let is = async |status: Value, annotation: Value| {
+            let expected = (status, annotation);
+            ns.until(&streams, "orders", &format!("phases {expected:?}"), |it| phases(it) == expected).await
+        };
+        is(json!("RUNNING"), Value::Null).await;
+        ns.merge(&streams, "orders", json!({"spec": {"suspended": true}})).await;
+        is(Value::Null, json!("Suspended")).await;
+        ns.merge(&streams, "orders", json!({"spec": {"suspended": false}})).await;
+        is(json!("RUNNING"), Value::Null).await;
         nothing_loops(ns).await;
     });
 }

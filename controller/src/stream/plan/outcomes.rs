@@ -61,6 +61,11 @@ fn is_open_after_recording(observed: &Observed, request: &RequestFacts, plan: &m
         }
         return false;
     }
+    if let Some(problem) = &request.problem {
+        // It came while no webhook judged it. It keeps nothing else from running; mended, it is open again.
+        write(plan, request, BackfillRequestPhase::Pending, "InvalidSpec", problem.clone());
+        return false;
+    }
     true
 }
 

@@ -62,7 +62,7 @@ fn keep_in_place(
     let name = &facts.name.name;
     let outdated = match template {
         Ok(template) if is_to_be_updated(observed, template, schedule, cron_job) => {
-            match start::refusal(observed, plan) {
+            match start::refusal(observed, Goal::Streaming, plan) {
                 Some(words) => Some(refused(name, template, words)),
                 None => {
                     plan.actions.push(Action::UpdateCronJob { name: name.clone(), uid: facts.uid.clone() });

@@ -12,7 +12,7 @@ use crate::{
     facts::{CronJobFacts, JobFacts, PodFacts},
     stream::{
         action::{Action, DeleteCause, Plan},
-        observed::{Asked, Observed, Pods, Problem, ResolvedTemplate, passes_by_itself},
+        observed::{Asked, Observed, Pods, Problem, Refusal, ResolvedTemplate, passes_by_itself},
     },
 };
 
@@ -92,27 +92,27 @@ pub(super) fn start(observed: &Observed, asked: &Asked, goal: Goal<'_>, plan: &m
     if !is_clear(observed, goal, (Some(&name), None), plan) {
         return;
     }
-    let is_refused_before = observed.refused.is_some();
-    if let Some(words) = refusal(observed, plan) {
+    if let Some(words) = refusal(observed, goal, plan) {
         let what = if schedule.is_some() { "CronJob" } else { "Job" };
-        refused(what, &name, goal.template(asked), words, plan);
+        refused(what, &name, (goal, goal.template(asked)), words, plan);
         return;
+    }
+    if refused_before(observed, goal).is_some() {
+        // What may be refused again is neither announced nor accepted.
+        plan.actions.push(match schedule {
+            Some(_) => Action::TryCronJob { name: name.clone() },
+            None => Action::TryJob { name: name.clone(), role: goal.role() },
+        });
     }
     run::accept(observed, goal, &name, plan);
     match schedule {
         Some(schedule) => {
-            if is_refused_before {
-                plan.actions.push(Action::TryCronJob { name: name.clone() });
-            }
             let mut status = scheduled::in_place(&name, schedule);
             status.conditions.get_or_insert_default().extend(runs::last_failure(observed, plan));
             plan.actions.push(Action::Announce(status));
             plan.actions.push(Action::CreateCronJob { name });
         }
         None => {
-            if is_refused_before {
-                plan.actions.push(Action::TryJob { name: name.clone(), role: goal.role() });
-            }
             plan.actions.push(Action::Announce(run::in_place(goal, &name)));
             plan.actions.push(Action::CreateJob { name, role: goal.role() });
         }
@@ -120,14 +120,18 @@ pub(super) fn start(observed: &Observed, asked: &Asked, goal: Goal<'_>, plan: &m
 }
 
 /// The API server's words, if it has refused what is wanted now and it isn't time to try again.
-pub(super) fn refusal<'a>(observed: &'a Observed, plan: &mut Plan) -> Option<&'a str> {
-    let refusal = observed.refused.as_ref()?;
+pub(super) fn refusal<'a>(observed: &'a Observed, goal: Goal<'_>, plan: &mut Plan) -> Option<&'a str> {
+    let refusal = refused_before(observed, goal)?;
     let left = refusal.try_again_at.duration_since(observed.now);
     if !left.is_positive() {
         return None;
     }
     plan.look_again = left.try_into().ok();
     Some(&refusal.message)
+}
+
+fn refused_before<'a>(observed: &'a Observed, goal: Goal<'_>) -> Option<&'a Refusal> {
+    observed.refused.as_ref().filter(|refusal| refusal.backfilling == matches!(goal, Goal::Backfill(_)))
 }
 
 /// Whether a Job or a CronJob is on its way out, or is to go by this very plan.
@@ -162,6 +166,7 @@ pub(super) fn is_clear(
     let cron_job = observed.leftover_cron_jobs().next().map(|cron_job| ("CronJob", &cron_job.facts.name.name));
     if let Some((what, name)) = job.or(cron_job) {
         let message = format!("waits for {what} {name} of an earlier stream of this name to go");
+        tell_request(goal, "WaitingForJob", &message, plan);
         wait(Phase::Pending, "WaitingForJob", message, plan);
         return false;
     }
@@ -174,7 +179,9 @@ pub(super) fn is_clear(
             false
         }
         Pods::Listed(pods) if !pods.iter().all(may_run) => {
-            wait(Phase::Pending, "WaitingForPod", unfinished_pods(pods), plan);
+            let message = unfinished_pods(pods);
+            tell_request(goal, "WaitingForPod", &message, plan);
+            wait(Phase::Pending, "WaitingForPod", message, plan);
             plan.look_again = Some(LOOK_AT_PODS_AGAIN);
             false
         }
@@ -203,11 +210,7 @@ fn have_runs_ended(
     }
     let Some(names) = waiting else { return true };
     let message = format!("waits for the end of Job {names}: two must never write at once");
-    if let Goal::Backfill(request) = goal
-        && request.phase != Some(BackfillRequestPhase::Failed)
-    {
-        outcomes::write(plan, request, BackfillRequestPhase::Pending, "WaitingForRun", message.clone());
-    }
+    tell_request(goal, "WaitingForRun", &message, plan);
     wait(Phase::Pending, "WaitingForRun", message, plan);
     false
 }
@@ -257,19 +260,31 @@ pub(super) fn wait_for_jobs(observed: &Observed, plan: &mut Plan) {
 }
 
 fn wait_for_template(goal: Goal<'_>, problem: &Problem, plan: &mut Plan) {
-    if let Goal::Backfill(request) = goal
-        && request.phase != Some(BackfillRequestPhase::Failed)
-    {
-        outcomes::write(plan, request, BackfillRequestPhase::Pending, problem.reason, problem.message.clone());
-    }
+    tell_request(goal, problem.reason, &problem.message, plan);
     let conditions = status::problem(problem);
     plan.actions.push(Action::WriteStatus(status::of(Phase::Pending, None, conditions)));
 }
 
-fn refused(what: &str, name: &str, template: &Result<ResolvedTemplate, Problem>, words: &str, plan: &mut Plan) {
+/// Says what a backfill waits for where its request is looked at. One that has failed says so until it runs again.
+fn tell_request(goal: Goal<'_>, reason: &'static str, message: &str, plan: &mut Plan) {
+    if let Goal::Backfill(request) = goal
+        && request.phase != Some(BackfillRequestPhase::Failed)
+    {
+        outcomes::write(plan, request, BackfillRequestPhase::Pending, reason, message.to_owned());
+    }
+}
+
+fn refused(
+    what: &str,
+    name: &str,
+    (goal, template): (Goal<'_>, &Result<ResolvedTemplate, Problem>),
+    words: &str,
+    plan: &mut Plan,
+) {
     let conditions = if passes_by_itself(words) {
         let message =
             format!("waits until the API server, to which the stream's kind is new, takes {what} {name}: {words}");
+        tell_request(goal, "KindNotKnownYet", &message, plan);
         status::reconciling("KindNotKnownYet", message)
     } else {
         let template = template.as_ref().map(|template| template.name.to_string()).unwrap_or_default();
@@ -277,6 +292,7 @@ fn refused(what: &str, name: &str, template: &Result<ResolvedTemplate, Problem>,
             "the API server refuses {what} {name}, made from StreamingJobTemplate {template}: {words}; mend the template \
              or what forbids the {what}; it is tried again from time to time"
         );
+        tell_request(goal, "JobRefused", &message, plan);
         status::stalled("JobRefused", message)
     };
     plan.actions.push(Action::WriteStatus(status::of(Phase::Pending, None, conditions)));
@@ -310,7 +326,7 @@ mod tests {
     fn said_of(words: &str) -> Vec<(String, bool, String)> {
         let mut plan = Plan::default();
         let template = Err(Problem { reason: "", message: String::new(), stalled: false });
-        refused("Job", "orders", &template, words, &mut plan);
+        refused("Job", "orders", (Goal::Streaming, &template), words, &mut plan);
         let [Action::WriteStatus(status)] = &plan.actions[..] else { unreachable!("{:?}", plan.actions) };
         let conditions = status.conditions.iter().flatten();
         conditions.map(|it| (it.type_.to_owned(), it.holds, it.reason.clone())).collect()

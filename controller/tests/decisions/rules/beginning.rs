@@ -23,7 +23,8 @@ fn is_new(trial: &Trial<'_>) -> bool {
         !is_another && !was_cancelled && !request.deleting && !is_of_another_stream(observed, request)
     };
     let has_any = trial.own_jobs().next().is_some() || trial.own_cron_jobs().next().is_some();
-    trial.phase().is_none() && !has_any && !observed.requests.iter().any(counts)
+    let has_a_phase = trial.phase().is_some() || observed.stream.recorded.phase_is_unknown;
+    !has_a_phase && !has_any && !observed.requests.iter().any(counts)
 }
 
 pub(super) fn the_initial_request_is_created_exactly_for_new_streams(trial: &Trial<'_>) -> bool {
@@ -72,7 +73,7 @@ pub(super) fn with_nothing_in_the_way_the_job_is_created(trial: &Trial<'_>) -> b
         || !no_pod_can_be_left(&trial.observed.pods)
         || !trial.can_be_made()
         || is_initial
-        || trial.is_refused_still()
+        || trial.is_refused_still(trial.wanted_backfill().is_some())
         || stays_failed;
     if !trial.is_active() || something_is_in_the_way {
         return true;

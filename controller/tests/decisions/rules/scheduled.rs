@@ -192,7 +192,7 @@ pub(super) fn a_change_updates_the_cron_job_and_ends_no_run(trial: &Trial<'_>) -
         return true;
     }
     let ends = trial.actions().iter().any(|action| matches!(action, Action::EndRun { .. }));
-    let is_due = is_outdated(trial, cron_job) && !trial.is_refused_still();
+    let is_due = is_outdated(trial, cron_job) && !trial.is_refused_still(false);
     trial.updates(cron_job) == is_due && !trial.deletes_cron_job(cron_job) && !ends
 }
 

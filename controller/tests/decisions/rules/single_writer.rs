@@ -1,10 +1,10 @@
 //! §3.2: never two unfinished Jobs, and no new Job while a pod of an old one may write.
 
-use arcane_common::stream::Phase;
+use arcane_common::{api::backfill_request::BackfillRequestPhase, stream::Phase};
 use arcane_controller::{
     facts::JobState,
     stream::{
-        action::{Action, Role},
+        action::{Action, Role, StreamStatus},
         observed::Pods,
     },
 };
@@ -26,24 +26,49 @@ pub(super) fn no_job_is_created_while_its_name_is_in_use(trial: &Trial<'_>) -> b
     trial.created().is_none_or(|(name, _)| trial.observed.jobs.iter().all(|job| job.facts.name.name != name))
 }
 
-/// (Not in the contract:) a refusal is said in its own words, and what may be refused again isn't announced.
+/// (Not in the contract:) a refusal is said in its own words, and what may be refused again is neither announced nor accepted.
+/// The refusal of a backfill's Job keeps nobody from streaming, nor the other way round.
 pub(super) fn a_refused_job_is_waited_for_and_tried_before_it_is_announced(trial: &Trial<'_>) -> bool {
-    if trial.is_refused_still() {
-        return !trial.actions().iter().any(creates_something);
+    let makes = trial.actions().iter().find_map(what_it_makes);
+    if makes.is_some_and(|backfilling| trial.is_refused_still(backfilling)) {
+        return false;
     }
     let place = |wanted: fn(&Action) -> bool| trial.actions().iter().position(wanted);
     let tried = place(|action| matches!(action, Action::TryJob { .. } | Action::TryCronJob { .. }));
     let announced = place(|action| matches!(action, Action::Announce(_)));
-    match &trial.observed.refused {
-        Some(_) if trial.creates() || trial.starts_runs().is_some_and(|_| trial.cron_job().is_none()) => {
-            tried.is_some() && tried < announced
-        }
-        _ => tried.is_none(),
+    let accepted = place(
+        |action| matches!(action, Action::WriteRequestStatus { status, .. } if status.phase == BackfillRequestPhase::Running),
+    );
+    let is_made_anew = trial.creates() || trial.starts_runs().is_some_and(|_| trial.cron_job().is_none());
+    let was_refused = trial.observed.refused.as_ref().map(|refusal| refusal.backfilling);
+    if is_made_anew && was_refused.is_some() && was_refused == makes {
+        tried.is_some() && tried < announced && accepted.is_none_or(|accepted| tried < Some(accepted))
+    } else {
+        tried.is_none()
     }
 }
 
-fn creates_something(action: &Action) -> bool {
-    matches!(action, Action::CreateJob { .. } | Action::CreateCronJob { .. } | Action::UpdateCronJob { .. })
+/// §1: a request is `Running` while its Job is there. One whose Job is refused says so.
+pub(super) fn the_request_of_a_refused_job_says_so(trial: &Trial<'_>) -> bool {
+    let says_so = |status: &StreamStatus| says(status, "Stalled", "JobRefused");
+    let Some(request) = trial.wanted_backfill().filter(|_| stream_status(trial.plan).is_some_and(says_so)) else {
+        return true;
+    };
+    let said = trial.actions().iter().rev().find_map(|action| match action {
+        Action::WriteRequestStatus { request: name, status } if *name == request.name => Some(status.phase.clone()),
+        _ => None,
+    });
+    let (pending, failed) = (BackfillRequestPhase::Pending, BackfillRequestPhase::Failed);
+    said.as_ref() == Some(&pending) || (said.is_none() && [pending, failed].map(Some).contains(&request.phase))
+}
+
+/// Whether what an action makes is a backfill's.
+fn what_it_makes(action: &Action) -> Option<bool> {
+    match action {
+        Action::CreateJob { role, .. } => Some(matches!(role, Role::Backfill { .. })),
+        Action::CreateCronJob { .. } | Action::UpdateCronJob { .. } => Some(false),
+        _ => None,
+    }
 }
 
 pub(super) fn what_is_deleted_is_never_created_in_the_same_plan(trial: &Trial<'_>) -> bool {

@@ -12,7 +12,7 @@ use arcane_common::{
 };
 use arcane_controller::{
     facts::{FailureNote, JobFacts, RequestFacts},
-    stream::observed::{Asked, Observed, ObservedCronJob, ObservedJob, Pods, Problem, Refusal, RunFailure},
+    stream::observed::{Asked, Observed, ObservedCronJob, ObservedJob, Pods, Problem, RunFailure},
 };
 
 use super::{FAILED, LEFTOVER, Restart, STATES, SUCCEEDED, Since, remember, with};
@@ -252,11 +252,13 @@ fn each_memory(
     ControlFlow::Continue(())
 }
 
-const BESIDE: [fn(&mut Observed); 8] = [
+const BESIDE: [fn(&mut Observed); 10] = [
     |observed| observed.stream.deleting = true,
     |observed| observed.taken_cron_jobs = [STREAM.to_owned()].into(),
-    |observed| observed.refused = Some(Refusal { message: REFUSAL.to_owned(), try_again_at: ago(-30) }),
-    |observed| observed.refused = Some(Refusal { message: REFUSAL.to_owned(), try_again_at: ago(0) }),
+    |observed| observed.refused = Some(refusal(false, ago(-30))),
+    |observed| observed.refused = Some(refusal(true, ago(-30))),
+    |observed| observed.refused = Some(refusal(false, ago(0))),
+    |observed| observed.refused = Some(refusal(true, ago(0))),
     // A clock that was set back.
     |observed| observed.now = ago(100_000),
     // Told of the very run, or of one that has expired.
