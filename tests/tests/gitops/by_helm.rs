@@ -45,7 +45,7 @@ fn helm_applies_everything_at_once() {
 }
 
 /// Kinds go where charts have them, since helm asks the API server about all others first. The namespace is helm's matter.
-fn write_chart(directory: &Path, set: &Set, change: &str) {
+pub fn write_chart(directory: &Path, set: &Set, change: &str) {
     let chart = json!({"apiVersion": "v2", "name": "everything", "version": "1.0.0"});
     let (crds, mut objects): (Vec<Value>, Vec<Value>) = set
         .objects

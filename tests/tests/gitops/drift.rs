@@ -13,8 +13,9 @@ use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
+use crate::by_helm::write_chart;
 use crate::converges::all_streams_go_on;
-use crate::engines::{argocd, argocd_comparing, file_of, flux};
+use crate::engines::{argocd, argocd_comparing, file_of, flux, helm};
 use crate::sets::{Set, yaml};
 use crate::world::{World, folders, on_its_own_cluster};
 
@@ -29,6 +30,9 @@ struct Folders {
     argocd_server_side: Set,
     person: Set,
     person_server_side: Set,
+    helm: Set,
+    /// The chart that holds Helm's folder.
+    chart: tempfile::TempDir,
 }
 
 impl Folders {
@@ -37,8 +41,16 @@ impl Folders {
         [&self.flux, &self.argocd, &self.argocd_server_side]
     }
 
-    fn all(&self) -> [&Set; 5] {
-        [&self.flux, &self.argocd, &self.argocd_server_side, &self.person, &self.person_server_side]
+    fn all(&self) -> [&Set; 6] {
+        [&self.flux, &self.argocd, &self.argocd_server_side, &self.person, &self.person_server_side, &self.helm]
+    }
+
+    /// Installs or upgrades the release of Helm's folder.
+    async fn by_helm(&self, world: &World, verb: &[&str]) {
+        let chart = self.chart.path().display().to_string();
+        let arguments = [verb, &["everything", &chart, "--namespace", &self.helm.namespace]].concat();
+        let (done, said) = helm(&world.person, &arguments).await;
+        assert!(done, "helm {arguments:?}: {said}");
     }
 }
 
@@ -53,7 +65,11 @@ fn nothing_drifts_whatever_happens() {
             argocd_server_side: Set::random(5002, &SHAPES),
             person: Set::random(5003, &SHAPES),
             person_server_side: Set::random(5004, &SHAPES),
+            helm: Set::random(5005, &SHAPES),
+            chart: tempfile::tempdir().unwrap(),
         };
+        write_chart(folders.chart.path(), &folders.helm, "none");
+        folders.by_helm(&world, &["install", "--create-namespace"]).await;
         let first = flux(&world.flux, &folders.flux.yaml(), 1, 120).await;
         assert_eq!((&*first.reconciles[0].error, &*first.reconciles[0].wait_error), ("", ""), "{first:#?}");
         for (set, server_side) in [(&folders.argocd, false), (&folders.argocd_server_side, true)] {
@@ -98,6 +114,10 @@ fn nothing_drifts_whatever_happens() {
         let written: Vec<AuditedRequest> =
             world.audit_log().requests_since(mark, "flux").into_iter().filter(is_a_write).collect();
         assert!(written.is_empty(), "Flux had nothing to write: {written:#?}");
+        let mut written = world.audit_log().requests_since(mark, "person");
+        // A release of Helm's is a Secret.
+        written.retain(|request| is_a_write(request) && request.resource != "secrets");
+        assert!(written.is_empty(), "Helm had nothing to write: {written:#?}");
         somebody_else_changes_a_stream(&world, &folders).await;
         drop(controller);
     });
@@ -163,7 +183,7 @@ async fn all_is_as_applied(world: &World, folders: &Folders, when: &str) {
     tokio::join!(the_engines_find_nothing(world, folders, when), kubectl_finds_nothing(world, folders, when));
 }
 
-/// Flux and Argo CD. A hundred times each in all, where everything is tried.
+/// Flux, Argo CD and Helm. A hundred times each in all, where everything is tried.
 async fn the_engines_find_nothing(world: &World, folders_: &Folders, when: &str) {
     let started = std::time::Instant::now();
     let times = if folders() > 10 { 25 } else { 3 };
@@ -182,7 +202,12 @@ async fn the_engines_find_nothing(world: &World, folders_: &Folders, when: &str)
             }
         }
     };
-    tokio::join!(by_flux, by_argocd);
+    let by_helm = async {
+        for _ in 0..times {
+            folders_.by_helm(world, &["upgrade"]).await;
+        }
+    };
+    tokio::join!(by_flux, by_argocd, by_helm);
     eprintln!("  {when}: {:.1?}", started.elapsed());
 }
 
