@@ -87,6 +87,23 @@ fn its_spec_keeps_to_the_schema_of_its_class(input: StreamInput<'_>, schema: Opt
     schema.map(|schema| stream_schema::check(schema, input.spec)).unwrap_or_default()
 }
 
+/// What the group of a StreamClass must be: a plugin's own. One of Kubernetes itself would bring the cluster's own objects
+/// before the webhook, which refuses them where it can't be asked.
+///
+/// # Errors
+/// Why streams can't be of this group; the field is `spec.apiGroupRef`.
+pub fn validate_group_of_class(group: &str) -> Result<(), Violation> {
+    let is_below = |domain: &str| group == domain || group.ends_with(&format!(".{domain}"));
+    let message = if !group.contains('.') {
+        "must be the API group of the plugin's CRD, which has a dot, e.g. streaming.example.com"
+    } else if is_below("k8s.io") || is_below("kubernetes.io") {
+        "belongs to Kubernetes; streams are of a plugin's own group"
+    } else {
+        return Ok(());
+    };
+    Err(Violation::invalid(FieldPath::root("spec").child("apiGroupRef"), group, message))
+}
+
 /// What a BackfillRequest must fulfil by itself: what it passes to its Job fits into the environment.
 pub fn validate_backfill_request(name: &str, spec: &Value) -> Vec<Violation> {
     let payload = spec.get("payload").filter(|payload| !payload.is_null());
@@ -103,9 +120,29 @@ pub fn validate_backfill_request(name: &str, spec: &Value) -> Vec<Violation> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
+
+    #[rstest]
+    fn a_class_may_be_of_a_plugins_group(
+        #[values(well_known::GROUP, "acme.io", "streaming.example.com", "notk8s.io")] group: &str,
+    ) {
+        assert_eq!(validate_group_of_class(group), Ok(()));
+    }
+
+    #[rstest]
+    #[case("apps", "has a dot")]
+    #[case("batch", "has a dot")]
+    #[case("k8s.io", "belongs to Kubernetes")]
+    #[case("gateway.networking.k8s.io", "belongs to Kubernetes")]
+    #[case("cluster.kubernetes.io", "belongs to Kubernetes")]
+    fn a_class_may_not_be_of_a_group_of_kubernetes(#[case] group: &str, #[case] words: &str) {
+        let violation = validate_group_of_class(group).unwrap_err().to_string();
+        assert!(violation.starts_with(&format!("spec.apiGroupRef: Invalid value: {group:?}: ")), "{violation}");
+        assert!(violation.contains(words), "{violation}");
+    }
 
     #[test]
     fn every_violation_is_reported() {

@@ -6,7 +6,7 @@ use arcane_common::{
     identity::GroupKind,
     references::{ClassCandidate, ClassChoice, choose_class},
     stream::stream_schema,
-    validation::Violation,
+    validation::{Violation, validate_group_of_class},
 };
 use serde_json::Value;
 
@@ -99,21 +99,12 @@ pub fn judge(request: &Request, observed: &Observed) -> Verdict {
     verdict
 }
 
-/// A group of Kubernetes itself would bring its own objects before our webhook.
 fn its_group_is_a_plugins(request: &Request, _: &Observed, verdict: &mut Verdict) {
     let group = kind(request).group;
     if request.operation == Operation::Update && group == kind_of(request.old_spec()).group {
         return;
     }
-    let path = FieldPath::root("spec").child("apiGroupRef");
-    let is_below = |domain: &str| group == domain || group.ends_with(&format!(".{domain}"));
-    if !group.contains('.') {
-        let message = "must be the API group of the plugin's CRD, which has a dot, e.g. streaming.example.com";
-        verdict.violations.push(Violation::invalid(path, group, message));
-    } else if is_below("k8s.io") || is_below("kubernetes.io") {
-        let message = "belongs to Kubernetes; streams are of a plugin's own group";
-        verdict.violations.push(Violation::invalid(path, group, message));
-    }
+    verdict.violations.extend(validate_group_of_class(&group).err());
 }
 
 /// An object that is a stream of two kinds would have two Jobs; one of ours would fight with itself for its status.
