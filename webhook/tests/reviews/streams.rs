@@ -28,8 +28,9 @@ async fn a_good_stream_is_let_in_without_a_question() {
 #[rstest]
 #[case(json!({"execution": {"layoutVersion": "v9"}}), &["spec.execution.layoutVersion"])]
 #[case(json!({"execution": {"layoutVersion": "v1", "streamingBackend": {}}}), &["spec.execution.streamingBackend"])]
-#[case(json!({"execution": {"layoutVersion": "v2", "streamingBackend": {"batch": {}, "changeCapture": {}}}}),
-    &["spec.execution.streamingBackend"])]
+#[case(json!({"execution": {"layoutVersion": "v2", "streamingBackend": {
+        "batch": {"jobTemplateRef": {"name": "standard"}, "schedule": "@daily"}, "changeCapture": {}}}}),
+    &["spec.execution.streamingBackend", "spec.execution.streamingBackend.changeCapture.jobTemplateRef"])]
 #[case(json!({"execution": {"layoutVersion": "v1",
         "streamingBackend": {"batch": {"jobTemplateRef": {"name": "standard"}, "schedule": "@reboot"}}}}),
     &["spec.execution.streamingBackend.batch.schedule"])]
@@ -191,6 +192,20 @@ async fn an_old_problem_never_blocks_an_unrelated_change() {
     world.validate(update(before.clone(), other)).await.is_denied_at(&["spec.suspended"]);
     let labelled = labelled(before.clone(), "missing");
     world.validate(update(before, labelled)).await.is_denied_at(&["metadata.labels[arcane/stream-class]"]);
+}
+
+#[tokio::test]
+async fn an_old_mistake_in_a_backend_never_blocks_the_correction_of_another() {
+    let of = |suspended: Value, backend: Value| {
+        orders(json!({"execution": {"layoutVersion": "v2", "suspended": suspended, "streamingBackend": backend}}))
+    };
+    let world = World::new().template("data", "standard");
+    let change_capture = json!({"jobTemplateRef": {"name": "standard"}});
+    let batch = json!({"jobTemplateRef": {"name": "standard"}, "schedule": "hourly"});
+    let both = of(json!(true), json!({"changeCapture": change_capture, "batch": batch}));
+    world.validate(update(both, of(json!(true), json!({"batch": batch})))).await.is_allowed_silently();
+    let neither = of(json!("no"), json!({}));
+    world.validate(update(neither, of(json!(false), json!({})))).await.is_allowed_silently();
 }
 
 #[tokio::test]
