@@ -195,6 +195,45 @@ async fn an_old_problem_never_blocks_an_unrelated_change() {
 }
 
 #[tokio::test]
+async fn an_old_breach_of_a_schema_never_blocks_an_unrelated_change() {
+    let schema = json!({
+        "oneOf": [{"required": ["table"]}, {"required": ["query"]}],
+        "minProperties": 6,
+        "properties": {"columns": {"items": {"pattern": "^[a-z]+$"}}, "sink": {"not": {"required": ["old"]}}},
+    });
+    let world = World::without_class()
+        .class(a_class("sql-server", json!({"streamSchema": schema})))
+        .template("data", "standard")
+        .template("data", "other");
+    let before = json!({
+        "jobTemplateRef": {"name": "standard"}, "suspended": true, "pollInterval": "5m",
+        "columns": ["a", "B"], "sink": {"old": 1, "size": 1},
+    });
+    let changed = |pointer: &str, value: Value| {
+        let mut after = before.clone();
+        *after.pointer_mut(pointer).unwrap() = value;
+        update(orders(before.clone()), orders(after))
+    };
+    world.validate(changed("/pollInterval", json!("10m"))).await.is_allowed_silently();
+    world.validate(changed("/suspended", json!(false))).await.is_allowed_silently();
+    world.validate(changed("/jobTemplateRef/name", json!("other"))).await.is_allowed_silently();
+    world.validate(changed("/sink/size", json!(2))).await.is_allowed_silently();
+    world.validate(changed("/columns", json!(["c", "a", "B"]))).await.is_allowed_silently();
+    world.validate(changed("/columns", json!(["a", "C"]))).await.is_denied_at(&["spec.columns[1]"]);
+    world.validate(changed("/columns", json!(["a", "B", "B"]))).await.is_denied_at(&["spec.columns[2]"]);
+}
+
+#[tokio::test]
+async fn a_spec_that_is_too_long_may_become_shorter() {
+    let world = World::new().template("data", "standard");
+    let of = |length: usize| orders(json!({"jobTemplateRef": {"name": "standard"}, "query": "x".repeat(length)}));
+    world.validate(update(of(300_000), of(200_000))).await.is_allowed_silently();
+    world.validate(update(of(300_000), of(299_000))).await.is_allowed_silently();
+    world.validate(update(of(300_000), of(1_000))).await.is_allowed_silently();
+    world.validate(update(of(1_000), of(200_000))).await.is_denied_at(&["spec"]);
+}
+
+#[tokio::test]
 async fn an_old_mistake_in_a_backend_never_blocks_the_correction_of_another() {
     let of = |suspended: Value, backend: Value| {
         orders(json!({"execution": {"layoutVersion": "v2", "suspended": suspended, "streamingBackend": backend}}))
