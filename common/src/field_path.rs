@@ -73,6 +73,12 @@ impl FieldPath {
         self.0.starts_with(&other.0)
     }
 
+    /// The path without its places in lists: the same for all elements of a list.
+    #[must_use]
+    pub fn without_indexes(&self) -> Self {
+        Self(self.0.iter().filter(|segment| !matches!(segment, Segment::Index(_))).cloned().collect())
+    }
+
     /// The path as a JSON pointer (RFC 6901).
     pub fn pointer(&self) -> String {
         let mut pointer = String::new();
@@ -118,6 +124,7 @@ mod tests {
         let path = FieldPath::root("spec").descend(&["template", "containers"]).index(2).child("env");
         assert_eq!(path.to_string(), "spec.template.containers[2].env");
         assert_eq!(path.pointer(), "/spec/template/containers/2/env");
+        assert_eq!(path.without_indexes().to_string(), "spec.template.containers.env");
     }
 
     #[test]

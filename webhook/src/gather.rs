@@ -1,9 +1,9 @@
 //! What each judgement has to know, looked up.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arcane_common::{
-    api::{MissingReferences, StreamClass, well_known},
+    api::{BackfillRequest, BackfillRequestSpec, MissingReferences, StreamClass, well_known},
     identity::{GroupKind, ObjectName},
     references::{
         ClassCandidate, ClassChoice, Treatment, choose_class, looks_like_a_stream, treatment_of_missing_references,
@@ -12,16 +12,20 @@ use arcane_common::{
 };
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
     Webhook,
     admission::{
-        Request, admit_backfill_request,
+        Request, admit_backfill_request, admit_deletion,
         admit_stream::{self, Class, ObservedClass, ObservedReference},
         admit_stream_class,
     },
-    reference_gatherer::{CannotAsk, ReferenceGatherer},
+    reference_gatherer::{CannotAsk, Extent, ReferenceGatherer},
 };
+
+/// How long a list is read that only a warning depends on: the API server waits a second for what is said of a deletion.
+const PATIENCE_FOR_A_WARNING: Duration = Duration::from_millis(700);
 
 /// What is to be known of a stream, whose kind these classes register; `None`: nothing is to be judged.
 pub(crate) async fn stream(
@@ -174,15 +178,19 @@ pub(crate) async fn stream_class(
     if admit_stream_class::replaced_kind(request).is_some()
         && let Some(old) = read_class(&request.old_object)
     {
-        observed.streams_of_old_kind = names(references.streams(&old, None).await?.iter());
+        observed.streams_of_old_kind =
+            references.streams(&old, Extent::FirstPage, |it| Some(name_of(&it))).await?.found;
     }
     if admit_stream_class::change_of_class(request, &observed.others).is_some()
         && let Some(class) = read_class(&request.object)
     {
         // Only a warning depends on it.
-        let streams = references.streams(&class, None).await.unwrap_or_default();
-        let unlabelled = |stream: &&DynamicObject| !stream.labels().contains_key(well_known::LABEL_STREAM_CLASS);
-        observed.unlabelled_streams = names(streams.iter().filter(unlabelled));
+        let unlabelled = |stream: DynamicObject| {
+            (!stream.labels().contains_key(well_known::LABEL_STREAM_CLASS)).then(|| name_of(&stream))
+        };
+        let listed = references.streams(&class, as_long_as_for_a_warning(), unlabelled).await.unwrap_or_default();
+        observed.unlabelled_streams = listed.found;
+        observed.more_unlabelled_streams = listed.is_cut_short;
     }
     Ok(observed)
 }
@@ -224,20 +232,16 @@ pub(crate) async fn backfill_request(
             treatment(webhook, request, word.as_ref()).await?
         }
     };
-    let mut open = Vec::new();
-    if stream.is_some() && !spec.completed {
+    let kind = class.map(|class| GroupKind::new(class.spec.group(), &class.spec.kind_ref));
+    let open = match &kind {
         // Only a warning depends on it.
-        let requests = references.backfill_requests(&request.namespace).await.unwrap_or_default();
-        open.extend(
-            requests
-                .iter()
-                .filter(|other| other.spec.stream_id == spec.stream_id && other.spec.stream_class == spec.stream_class)
-                .filter(|other| !other.spec.completed && !is_over(other) && other.name_any() != request.name)
-                .map(ResourceExt::name_any),
-        );
-    }
+        Some(kind) if stream.is_some() && !spec.completed => {
+            open_requests(references, request, &spec, kind).await.unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
     Ok(Some(admit_backfill_request::Observed {
-        kind: class.map(|class| GroupKind::new(class.spec.group(), &class.spec.kind_ref)),
+        kind,
         stream: stream.map(|stream| admit_backfill_request::ObservedStream {
             suspended: layout::is_suspended(stream.data.get("spec").unwrap_or(&Value::Null)),
         }),
@@ -245,6 +249,25 @@ pub(crate) async fn backfill_request(
         open,
         missing,
     }))
+}
+
+/// The other open requests for the same stream: any class of its kind leads to it.
+async fn open_requests(
+    references: &ReferenceGatherer,
+    request: &Request,
+    spec: &BackfillRequestSpec,
+    kind: &GroupKind,
+) -> Result<Vec<String>, CannotAsk> {
+    let classes: Vec<String> = references.known_classes_of(kind).iter().map(|class| class.name_any()).collect();
+    let is_for_the_stream = |other: &BackfillRequest| {
+        other.spec.stream_id == spec.stream_id
+            && (other.spec.stream_class == spec.stream_class || classes.contains(&other.spec.stream_class))
+    };
+    let open = |other: BackfillRequest| {
+        let is_open = !other.spec.completed && !is_over(&other) && other.name_any() != request.name;
+        (is_open && is_for_the_stream(&other)).then(|| other.name_any())
+    };
+    Ok(references.backfill_requests(&request.namespace, as_long_as_for_a_warning(), open).await?.found)
 }
 
 async fn stream_of(
@@ -258,40 +281,55 @@ async fn stream_of(
     }
 }
 
-fn is_over(request: &arcane_common::api::BackfillRequest) -> bool {
+fn is_over(request: &BackfillRequest) -> bool {
     let phase = request.status.as_ref().and_then(|status| status.phase.as_ref());
     phase.is_some_and(|phase| phase.is_final())
 }
 
-/// The streams that use a template or class which is to be deleted, as far as that can be told.
-pub(crate) async fn users_of_deleted(references: &ReferenceGatherer, request: &Request) -> Vec<String> {
+/// What is to be known of a template or class which is to be deleted, as far as it can be told.
+pub(crate) async fn deletion(references: &ReferenceGatherer, request: &Request) -> admit_deletion::Observed {
     if request.is_being_deleted() || request.kind.group != well_known::GROUP {
-        return Vec::new();
+        return admit_deletion::Observed::default();
     }
     match request.kind.kind.as_str() {
         "StreamClass" => users_of_class(references, request).await,
         "StreamingJobTemplate" => users_of_template(references, request).await,
-        _ => Vec::new(),
+        _ => admit_deletion::Observed::default(),
     }
 }
 
-async fn users_of_class(references: &ReferenceGatherer, request: &Request) -> Vec<String> {
-    let Some(class) = read_class(&request.old_object) else { return Vec::new() };
+async fn users_of_class(references: &ReferenceGatherer, request: &Request) -> admit_deletion::Observed {
+    let mut observed = admit_deletion::Observed::default();
+    let Some(class) = read_class(&request.old_object) else { return observed };
     let kind = GroupKind::new(class.spec.group(), &class.spec.kind_ref);
-    let mut candidates: Vec<ClassCandidate> =
-        references.known_classes_of(&kind).iter().map(|class| candidate(class)).collect();
-    if !candidates.iter().any(|candidate| candidate.name == request.name) {
-        candidates.push(candidate(&class));
-    }
-    let streams = references.streams(&class, None).await.unwrap_or_default();
-    let belongs = |stream: &&DynamicObject| {
+    let others: Vec<ClassCandidate> = references
+        .known_classes_of(&kind)
+        .iter()
+        .filter(|class| class.name_any() != request.name)
+        .map(|class| candidate(class))
+        .collect();
+    let all: Vec<ClassCandidate> = others.iter().cloned().chain([candidate(&class)]).collect();
+    // Who uses it, and whether a label says so.
+    let user = |stream: DynamicObject| {
         let label = stream.labels().get(well_known::LABEL_STREAM_CLASS).map(String::as_str);
-        matches!(choose_class(label, None, &candidates), ClassChoice::Class(chosen) if chosen.name == request.name)
+        match choose_class(label, None, &all) {
+            ClassChoice::Class(chosen) if chosen.name == request.name => Some((name_of(&stream), label.is_some())),
+            _ => None,
+        }
     };
-    names(streams.iter().filter(belongs))
+    let listed = references.streams(&class, as_long_as_for_a_warning(), user).await.unwrap_or_default();
+    observed.is_cut_short = listed.is_cut_short;
+    if let ClassChoice::Class(successor) = choose_class(None, None, &others) {
+        observed.successor = Some(successor.name.clone());
+    }
+    for (name, is_labelled) in listed.found {
+        let moves = observed.successor.is_some() && !is_labelled;
+        if moves { observed.moving.push(name) } else { observed.users.push(name) }
+    }
+    observed
 }
 
-async fn users_of_template(references: &ReferenceGatherer, request: &Request) -> Vec<String> {
+async fn users_of_template(references: &ReferenceGatherer, request: &Request) -> admit_deletion::Observed {
     let template = ObjectName::new(&request.namespace, &request.name);
     let mut classes: Vec<Arc<StreamClass>> = Vec::new();
     for class in references.known_classes() {
@@ -302,29 +340,31 @@ async fn users_of_template(references: &ReferenceGatherer, request: &Request) ->
             classes.push(class);
         }
     }
-    let lists = classes.iter().map(|class| references.streams(class, None));
-    let mut users = Vec::new();
-    for streams in futures::future::join_all(lists).await.into_iter().flatten() {
-        let uses = |stream: &&DynamicObject| {
-            let spec = stream.data.get("spec").unwrap_or(&Value::Null);
-            let references = layout::references(spec, &stream.namespace().unwrap_or_default());
-            references.iter().any(|reference| reference.target == template)
-        };
-        users.extend(names(streams.iter().filter(uses)));
+    let user = |stream: DynamicObject| {
+        let spec = stream.data.get("spec").unwrap_or(&Value::Null);
+        let references = layout::references(spec, &stream.namespace().unwrap_or_default());
+        references.iter().any(|reference| reference.target == template).then(|| name_of(&stream))
+    };
+    let extent = as_long_as_for_a_warning();
+    let lists = classes.iter().map(|class| references.streams(class, extent, user));
+    let mut observed = admit_deletion::Observed::default();
+    for listed in futures::future::join_all(lists).await.into_iter().flatten() {
+        observed.users.extend(listed.found);
+        observed.is_cut_short |= listed.is_cut_short;
     }
-    users
+    observed
 }
 
-fn names<'a>(streams: impl Iterator<Item = &'a DynamicObject>) -> Vec<String> {
-    streams
-        .map(|stream| {
-            let name = ObjectName::new(stream.namespace().unwrap_or_default(), stream.name_any());
-            match &stream.types {
-                Some(types) if !types.kind.is_empty() => format!("{} {name}", types.kind),
-                _ => name.to_string(),
-            }
-        })
-        .collect()
+fn as_long_as_for_a_warning() -> Extent {
+    Extent::Until(Instant::now() + PATIENCE_FOR_A_WARNING)
+}
+
+fn name_of(stream: &DynamicObject) -> String {
+    let name = ObjectName::new(stream.namespace().unwrap_or_default(), stream.name_any());
+    match &stream.types {
+        Some(types) if !types.kind.is_empty() => format!("{} {name}", types.kind),
+        _ => name.to_string(),
+    }
 }
 
 fn candidate(class: &StreamClass) -> ClassCandidate {

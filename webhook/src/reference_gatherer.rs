@@ -3,6 +3,7 @@
 //! "Can't ask" is an error of its own: it is never taken for "isn't there".
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arcane_common::{
@@ -27,15 +28,41 @@ use kube::{
     api::{ListParams, PostParams},
     core::{ApiResource, DynamicObject},
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     admission::{User, admit_stream::ObservedTemplate},
     reference_caches::{ReferenceCaches, registers},
 };
 
-/// How many streams of one kind are read to tell who uses something.
-const MAX_STREAMS: u32 = 500;
+/// How many objects of a list are read at a time.
+const PAGE: u32 = 500;
+
+/// How much of a list is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent {
+    /// What comes in one answer.
+    FirstPage,
+    /// All that comes until then.
+    Until(Instant),
+}
+
+/// What was found in a list.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    /// What was found.
+    pub found: Vec<T>,
+    /// Whether there may be more: not all of the list was read.
+    pub is_cut_short: bool,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { found: Vec::new(), is_cut_short: false }
+    }
+}
 
 /// The API server didn't tell.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +95,8 @@ pub struct ReferenceGatherer {
     schemas: Mutex<CompiledSchemas>,
 }
 
-impl std::fmt::Debug for ReferenceGatherer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Debug for ReferenceGatherer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReferenceGatherer").field("caches", &self.caches).finish_non_exhaustive()
     }
 }
@@ -255,21 +282,22 @@ impl ReferenceGatherer {
         }
     }
 
-    /// Streams of the kind that a class registers, wherever we look: the first few hundred.
-    pub async fn streams(&self, class: &StreamClass, limit: Option<u32>) -> Result<Vec<DynamicObject>, CannotAsk> {
+    /// What `pick` makes of the streams of the kind that a class registers, wherever we look.
+    pub async fn streams<T>(
+        &self,
+        class: &StreamClass,
+        extent: Extent,
+        pick: impl Fn(DynamicObject) -> Option<T>,
+    ) -> Result<Listed<T>, CannotAsk> {
+        let mut listed = Listed::default();
         if !is_served(class) {
-            return Ok(Vec::new());
+            return Ok(listed);
         }
-        let mut left = limit.unwrap_or(MAX_STREAMS);
-        let mut streams = Vec::new();
         for scope in self.namespaces.scopes() {
             let api = scope.dynamic_api(&self.client, &resource_of(class));
-            match api.list(&ListParams::default().limit(left)).await {
-                Ok(found) => {
-                    left = left.saturating_sub(u32::try_from(found.items.len()).unwrap_or(u32::MAX));
-                    streams.extend(found.items);
-                }
-                Err(error) if self.is_of_no_kind(&error, class).await => return Ok(Vec::new()),
+            match read_pages(&api, extent, &pick, &mut listed).await {
+                Ok(()) => {}
+                Err(error) if self.is_of_no_kind(&error, class).await => return Ok(Listed::default()),
                 Err(source) => {
                     let where_ = match scope {
                         Scope::All => "all namespaces".to_owned(),
@@ -278,12 +306,11 @@ impl ReferenceGatherer {
                     return Err(asking(format!("{} of {where_}", class.spec.plural_name))(source));
                 }
             }
-            // A list of none has no limit.
-            if left == 0 {
+            if listed.is_cut_short {
                 break;
             }
         }
-        Ok(streams)
+        Ok(listed)
     }
 
     /// Whether there are no streams of a class because its kind isn't installed. Who may not read a kind is told so
@@ -301,11 +328,53 @@ impl ReferenceGatherer {
         }
     }
 
-    /// The BackfillRequests of a namespace.
-    pub async fn backfill_requests(&self, namespace: &str) -> Result<Vec<BackfillRequest>, CannotAsk> {
+    /// What `pick` makes of the BackfillRequests of a namespace.
+    pub async fn backfill_requests<T>(
+        &self,
+        namespace: &str,
+        extent: Extent,
+        pick: impl Fn(BackfillRequest) -> Option<T>,
+    ) -> Result<Listed<T>, CannotAsk> {
         let api: Api<BackfillRequest> = Api::namespaced(self.client.clone(), namespace);
         let what = format!("BackfillRequests in namespace {namespace}");
-        Ok(api.list(&ListParams::default().limit(MAX_STREAMS)).await.map_err(asking(what))?.items)
+        let mut listed = Listed::default();
+        read_pages(&api, extent, pick, &mut listed).await.map_err(asking(what))?;
+        Ok(listed)
+    }
+}
+
+/// Reads a list page by page; what `pick` makes of its objects is added to `listed`.
+async fn read_pages<K, T>(
+    api: &Api<K>,
+    extent: Extent,
+    pick: impl Fn(K) -> Option<T>,
+    listed: &mut Listed<T>,
+) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let answer = match extent {
+            Extent::FirstPage => Some(api.list(&params).await),
+            Extent::Until(end) => timeout_at(end, api.list(&params)).await.ok(),
+        };
+        let page = match answer {
+            Some(Ok(page)) => page,
+            Some(Err(error)) if params.continue_token.is_none() => return Err(error),
+            // What came before counts.
+            Some(Err(_)) | None => {
+                listed.is_cut_short = true;
+                return Ok(());
+            }
+        };
+        listed.found.extend(page.items.into_iter().filter_map(&pick));
+        let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else { return Ok(()) };
+        if matches!(extent, Extent::FirstPage) {
+            listed.is_cut_short = true;
+            return Ok(());
+        }
+        params = params.continue_token(&token);
     }
 }
 

@@ -113,8 +113,8 @@ pub(crate) async fn judge(webhook: &Webhook, request: &Request) -> Result<Verdic
     match request.operation {
         Operation::Other => Ok(Verdict::allow()),
         Operation::Delete => {
-            let users = gather::users_of_deleted(&webhook.references, request).await;
-            Ok(admit_deletion::judge(request, &users))
+            let observed = gather::deletion(&webhook.references, request).await;
+            Ok(admit_deletion::judge(request, &observed))
         }
         Operation::Create | Operation::Update if is_ours(request) => match request.kind.kind.as_str() {
             "StreamClass" => {

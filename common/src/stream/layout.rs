@@ -274,31 +274,29 @@ impl Reader<'_> {
     /// The two backends of the `execution` layouts, of which exactly one is set.
     pub(super) fn backend(&mut self, execution: &Fields<'_>) -> Option<Workload> {
         let path = execution.path.child("streamingBackend");
+        let before = self.violations.len();
         let backend = self.object(execution, "streamingBackend");
         let change_capture = backend.as_ref().and_then(|backend| self.object(backend, "changeCapture"));
         let batch = backend.as_ref().and_then(|backend| self.object(backend, "batch"));
-        match (change_capture, batch) {
-            (Some(change_capture), None) => {
-                let template = self.required_template(&change_capture, "jobTemplateRef")?;
-                Some(Workload::ChangeCapture { template })
-            }
-            (None, Some(batch)) => {
-                let schedule = self.schedule(&batch);
-                let template = self.required_template(&batch, "jobTemplateRef")?;
-                Some(Workload::Batch { template, schedule: schedule? })
-            }
+        // A backend of a wrong type has been reported where it stands.
+        let is_reported = self.violations.len() > before;
+        match (&change_capture, &batch) {
             (Some(_), Some(_)) => {
                 self.violations
                     .push(Violation::forbidden(path, "changeCapture and batch exclude each other; remove one of them"));
-                None
             }
-            (None, None) => {
-                // A backend of a wrong type has been reported where it stands.
-                if self.violations.is_empty() {
-                    self.violations.push(Violation::required(path, "set either changeCapture or batch"));
-                }
-                None
+            (None, None) if !is_reported => {
+                self.violations.push(Violation::required(path, "set either changeCapture or batch"));
             }
+            _ => {}
+        }
+        // Also where both are set: who removes one is not told of the other only then.
+        let change_capture = change_capture.map(|fields| self.required_template(&fields, "jobTemplateRef"));
+        let batch = batch.map(|fields| (self.schedule(&fields), self.required_template(&fields, "jobTemplateRef")));
+        match (change_capture, batch) {
+            (Some(template), None) => Some(Workload::ChangeCapture { template: template? }),
+            (None, Some((schedule, template))) => Some(Workload::Batch { template: template?, schedule: schedule? }),
+            _ => None,
         }
     }
 }
@@ -398,6 +396,36 @@ mod tests {
         let both =
             json!({"execution": {"layoutVersion": "v2", "streamingBackend": {"batch": {}, "changeCapture": {}}}});
         assert!(words(&both)[0].starts_with("spec.execution.streamingBackend: Forbidden"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_backends_is_said_beside_all_else() {
+        let paths = |execution: Value| -> Vec<String> {
+            let violations = read(&json!({"execution": execution}), "ns").unwrap_err();
+            violations.iter().map(|violation| violation.path.to_string()).collect()
+        };
+        let backend = "spec.execution.streamingBackend";
+        assert_eq!(paths(json!({"layoutVersion": "v1", "suspended": 1})), ["spec.execution.suspended", backend]);
+        assert_eq!(
+            paths(json!({"layoutVersion": "v1", "backfillJobTemplateRef": {}})),
+            ["spec.execution.backfillJobTemplateRef.name", backend,]
+        );
+        assert_eq!(
+            paths(json!({"layoutVersion": "v1", "suspended": 1, "streamingBackend": {"batch": 7}})),
+            ["spec.execution.suspended".to_owned(), format!("{backend}.batch"),]
+        );
+        for layout in ["v1", "v2"] {
+            let both = json!({"batch": {"schedule": "hourly"}, "changeCapture": {"jobTemplateRef": {"name": ""}}});
+            assert_eq!(
+                paths(json!({"layoutVersion": layout, "streamingBackend": both})),
+                [
+                    backend.to_owned(),
+                    format!("{backend}.changeCapture.jobTemplateRef.name"),
+                    format!("{backend}.batch.schedule"),
+                    format!("{backend}.batch.jobTemplateRef"),
+                ]
+            );
+        }
     }
 
     #[test]

@@ -96,11 +96,12 @@ fn the_streams_of_a_class_are_named() {
         asked.put(&stream("orders")).await;
         asked.put(&of(&second)).await;
         asked.put(&of_class(stream("labelled"), &second)).await;
-        let end = ": their Jobs go on, but nothing looks after them";
         let here = ns.name();
         let said = told(&asked, &of(&second)).await;
-        assert_eq!(said, [format!("StreamClass {second} is used by UsedStream {here}/labelled{end}")]);
+        let end = "their Jobs go on, but nothing looks after them until their label arcane/stream-class names another";
+        assert_eq!(said, [format!("StreamClass {second} is used by UsedStream {here}/labelled: {end}")]);
         let said = told(&asked, &of(&first)).await;
-        assert_eq!(said, [format!("StreamClass {first} is used by UsedStream {here}/orders{end}")]);
+        let end = format!("StreamClass {second} looks after them from then on");
+        assert_eq!(said, [format!("StreamClass {first} is used by UsedStream {here}/orders: {end}")]);
     });
 }

@@ -68,7 +68,10 @@ fn a_wrong_shape_is_refused() {
         for (spec, fields) in [
             (execution("v9", json!({"changeCapture": capture()})), vec!["spec.execution.layoutVersion".to_owned()]),
             (execution("v1", json!({})), vec![backend.to_owned()]),
-            (execution("v2", json!({"changeCapture": capture(), "batch": {}})), vec![backend.to_owned()]),
+            (
+                execution("v2", json!({"changeCapture": capture(), "batch": {}})),
+                vec![backend.to_owned(), at("batch.schedule"), at("batch.jobTemplateRef")],
+            ),
             (execution("v1", batch("every hour")), vec![at("batch.schedule")]),
             (execution("v1", batch("61 * * * *")), vec![at("batch.schedule")]),
             (execution("v2", json!({"batch": {"jobTemplateRef": reference()}})), vec![at("batch.schedule")]),

@@ -10,7 +10,10 @@ use arcane_common::{
 };
 use serde_json::Value;
 
-use super::{Operation, Request, Verdict, admit_deletion::listed};
+use super::{
+    Operation, Request, Verdict,
+    admit_deletion::{listed, listed_so_far},
+};
 
 /// What was found out about a class.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Observed {
     pub streams_of_old_kind: Vec<String>,
     /// Streams of the kind that name no class; looked up where their class may change.
     pub unlabelled_streams: Vec<String>,
+    /// Whether there may be more of these.
+    pub more_unlabelled_streams: bool,
 }
 
 /// The group and kind that the class of a request shall register.
@@ -160,7 +165,7 @@ fn streams_that_change_class_are_told(request: &Request, observed: &Observed, ve
         "streams of {} change from StreamClass {before} to {after} when they next have no Job: {}; label them {}: \
          {before} to keep their class",
         kind(request),
-        listed(&observed.unlabelled_streams),
+        listed_so_far(&observed.unlabelled_streams, observed.more_unlabelled_streams),
         well_known::LABEL_STREAM_CLASS,
     ));
 }

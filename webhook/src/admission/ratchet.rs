@@ -1,6 +1,6 @@
 //! An old problem never blocks an unrelated change.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use arcane_common::{
     field_path::FieldPath,
@@ -10,28 +10,51 @@ use serde_json::Value;
 
 /// The violations of `object` that `old_object` doesn't have already.
 ///
-/// A value that is wrong in the same way, but another value, is a new mistake.
+/// A value that is wrong in the same way, but another value, is a new mistake. So is a second copy of a value that is
+/// wrong, but not the one that has moved within its list.
 pub fn only_new(
     violations: Vec<Violation>,
     object: &Value,
     old_violations: &[Violation],
     old_object: &Value,
 ) -> Vec<Violation> {
-    let old_violations: HashSet<&Violation> = old_violations.iter().collect();
-    let is_old = |violation: &Violation| {
-        old_violations.contains(violation)
-            && match violation.reason {
-                Reason::Required | Reason::TooLong | Reason::Forbidden | Reason::Ignored | Reason::Unknown => true,
-                Reason::Invalid | Reason::NotFound | Reason::NotSupported | Reason::Duplicate => {
-                    at(object, &violation.path) == at(old_object, &violation.path)
-                }
-            }
+    let mut old: HashMap<Mistake<'_>, usize> = HashMap::new();
+    for violation in old_violations {
+        *old.entry(Mistake::of(violation, old_object)).or_default() += 1;
+    }
+    let is_new = |violation: &Violation| match old.get_mut(&Mistake::of(violation, object)) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            false
+        }
+        _ => true,
     };
-    violations.into_iter().filter(|violation| !is_old(violation)).collect()
+    violations.into_iter().filter(is_new).collect()
 }
 
-fn at<'a>(object: &'a Value, path: &FieldPath) -> Option<&'a Value> {
-    object.pointer(&path.pointer())
+/// What two violations have in common that are the same mistake.
+#[derive(PartialEq, Eq, Hash)]
+struct Mistake<'a> {
+    path: FieldPath,
+    reason: Reason,
+    message: String,
+    value: Option<&'a Value>,
+}
+
+impl<'a> Mistake<'a> {
+    fn of(violation: &Violation, object: &'a Value) -> Self {
+        let Violation { path, reason, message } = violation;
+        let pointer = path.pointer();
+        let value = match reason {
+            Reason::Required | Reason::TooLong | Reason::Forbidden | Reason::Ignored | Reason::Unknown => None,
+            // Whatever else changes in an object or list that is wrong as a whole, it is wrong as before.
+            Reason::Invalid | Reason::NotFound | Reason::NotSupported | Reason::Duplicate => {
+                object.pointer(&pointer).filter(|value| !value.is_object() && !value.is_array())
+            }
+        };
+        // A message may repeat where it belongs.
+        Self { path: path.without_indexes(), reason: *reason, message: message.replace(&pointer, ""), value }
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +73,33 @@ mod tests {
         assert_eq!(only_new(wrong(), &x, &[], &x).len(), 1);
         let required = || vec![Violation::required(path.clone(), "set it")];
         assert!(only_new(required(), &json!({}), &required(), &json!({"spec": {}})).is_empty());
+    }
+
+    #[test]
+    fn the_same_mistake_of_an_object_is_old_whatever_else_is_in_it() {
+        let wrong = || vec![Violation::invalid(FieldPath::root("spec"), "object", "must fit one of the alternatives")];
+        let (x, y) = (json!({"spec": {"a": "x"}}), json!({"spec": {"a": "y"}}));
+        assert!(only_new(wrong(), &y, &wrong(), &x).is_empty());
+        let other = vec![Violation::invalid(FieldPath::root("spec"), "object", "must have at least 2 fields")];
+        assert_eq!(only_new(other, &y, &wrong(), &x).len(), 1);
+    }
+
+    #[test]
+    fn a_mistake_that_moves_within_its_list_is_old_and_a_copy_of_it_new() {
+        let list = FieldPath::root("spec").child("list");
+        let wrong = |index: usize| {
+            let path = list.index(index);
+            let message = format!("must match \"^[a-z]+$\" (by the class's streamSchema, at {})", path.pointer());
+            Violation::invalid(path, "string", message)
+        };
+        let before = json!({"spec": {"list": ["a", "B"]}});
+        let only_new = |object: Value, indexes: &[usize]| {
+            let violations = indexes.iter().map(|index| wrong(*index)).collect();
+            only_new(violations, &object, &[wrong(1)], &before)
+        };
+        assert_eq!(only_new(json!({"spec": {"list": ["x", "a", "B"]}}), &[2]), []);
+        assert_eq!(only_new(json!({"spec": {"list": ["B"]}}), &[0]), []);
+        assert_eq!(only_new(json!({"spec": {"list": ["a", "B", "B"]}}), &[1, 2]), [wrong(2)]);
+        assert_eq!(only_new(json!({"spec": {"list": ["C", "a", "B"]}}), &[0, 2]), [wrong(0)]);
     }
 }

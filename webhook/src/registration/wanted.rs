@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use arcane_common::api::{StreamClass, well_known};
+use arcane_common::validation::validate_group_of_class;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhook, RuleWithOperations, ServiceReference, ValidatingWebhook, WebhookClientConfig,
@@ -42,10 +43,12 @@ pub struct PluginKind {
 }
 
 impl PluginKind {
-    /// The kind of a class, if it needs a rule of its own.
+    /// The kind of a class, if it needs a rule of its own. A class of a group that admission refuses came while the
+    /// webhook was away, and gets none: its kind may be anybody's.
     pub fn of(class: &StreamClass) -> Option<Self> {
         let group = class.spec.group();
-        (group != well_known::GROUP).then(|| Self { group: group.to_owned(), plural: class.spec.plural_name.clone() })
+        let is_a_plugins = group != well_known::GROUP && validate_group_of_class(group).is_ok();
+        is_a_plugins.then(|| Self { group: group.to_owned(), plural: class.spec.plural_name.clone() })
     }
 
     /// The name of its CustomResourceDefinition.
@@ -136,5 +139,29 @@ fn client_config(reached: &Reached, path: &str) -> WebhookClientConfig {
             }),
             url: None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arcane_common::api::StreamClassSpec;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(None, None)]
+    #[case(Some("acme.io"), Some("widgets.acme.io"))]
+    #[case(Some("gateway.networking.k8s.io"), None)]
+    #[case(Some("cluster.kubernetes.io"), None)]
+    #[case(Some("apps"), None)]
+    fn only_kinds_of_plugins_need_a_rule(#[case] group: Option<&str>, #[case] definition: Option<&str>) {
+        let spec = StreamClassSpec {
+            api_group_ref: group.map(ToOwned::to_owned),
+            plural_name: "widgets".to_owned(),
+            ..StreamClassSpec::default()
+        };
+        let kind = PluginKind::of(&StreamClass::new("widgets", spec));
+        assert_eq!(kind.map(|kind| kind.definition()).as_deref(), definition);
     }
 }

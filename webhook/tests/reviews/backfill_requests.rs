@@ -51,6 +51,40 @@ async fn what_delays_it_is_told() {
 }
 
 #[tokio::test]
+async fn an_open_request_is_found_by_any_class_of_the_streams_kind() {
+    let path = |name: &str| format!("/apis/{GROUP}/v1/namespaces/data/backfillrequests/{name}");
+    let by = |class: &str| json!({"streamClass": class, "streamId": "orders"});
+    let of_another_kind = a_class("other", json!({"kindRef": "Other", "pluralName": "others"}));
+    let world = world()
+        .class(a_class("sql-server-2", json!({})))
+        .class(of_another_kind)
+        .put(&path("by-other"), a_request("by-other", by("other")));
+    world.validate(create(a_request("b", spec()))).await.is_allowed_silently();
+    let world = world.put(&path("by-second"), a_request("by-second", by("sql-server-2")));
+    let answer = world.validate(create(a_request("b", spec()))).await;
+    answer.warns("has an open BackfillRequest already (by-second)");
+}
+
+#[tokio::test]
+async fn an_open_request_is_found_behind_very_many_that_are_over() {
+    let path = |name: &str| format!("/apis/{GROUP}/v1/namespaces/data/backfillrequests/{name}");
+    let mut completed = spec();
+    completed["completed"] = json!(true);
+    let world = (0..600)
+        .map(|number| format!("done-{number:03}"))
+        .fold(world(), |world, name| world.put(&path(&name), a_request(&name, completed.clone())));
+    let world = world.put(&path("open"), a_request("open", spec()));
+    world.validate(create(a_request("b", spec()))).await.warns("has an open BackfillRequest already (open)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_worth_a_warning_is_not_waited_for() {
+    let path = format!("/apis/{GROUP}/v1/namespaces/data/backfillrequests/open");
+    let world = world().put(&path, a_request("open", spec())).stalling("backfillrequests");
+    world.validate(create(a_request("b", spec()))).await.is_allowed_silently();
+}
+
+#[tokio::test]
 async fn a_reset_of_completed_is_told() {
     let mut done = a_request("b", spec());
     done["spec"]["completed"] = json!(true);

@@ -28,8 +28,9 @@ async fn a_good_stream_is_let_in_without_a_question() {
 #[rstest]
 #[case(json!({"execution": {"layoutVersion": "v9"}}), &["spec.execution.layoutVersion"])]
 #[case(json!({"execution": {"layoutVersion": "v1", "streamingBackend": {}}}), &["spec.execution.streamingBackend"])]
-#[case(json!({"execution": {"layoutVersion": "v2", "streamingBackend": {"batch": {}, "changeCapture": {}}}}),
-    &["spec.execution.streamingBackend"])]
+#[case(json!({"execution": {"layoutVersion": "v2", "streamingBackend": {
+        "batch": {"jobTemplateRef": {"name": "standard"}, "schedule": "@daily"}, "changeCapture": {}}}}),
+    &["spec.execution.streamingBackend", "spec.execution.streamingBackend.changeCapture.jobTemplateRef"])]
 #[case(json!({"execution": {"layoutVersion": "v1",
         "streamingBackend": {"batch": {"jobTemplateRef": {"name": "standard"}, "schedule": "@reboot"}}}}),
     &["spec.execution.streamingBackend.batch.schedule"])]
@@ -191,6 +192,59 @@ async fn an_old_problem_never_blocks_an_unrelated_change() {
     world.validate(update(before.clone(), other)).await.is_denied_at(&["spec.suspended"]);
     let labelled = labelled(before.clone(), "missing");
     world.validate(update(before, labelled)).await.is_denied_at(&["metadata.labels[arcane/stream-class]"]);
+}
+
+#[tokio::test]
+async fn an_old_breach_of_a_schema_never_blocks_an_unrelated_change() {
+    let schema = json!({
+        "oneOf": [{"required": ["table"]}, {"required": ["query"]}],
+        "minProperties": 6,
+        "properties": {"columns": {"items": {"pattern": "^[a-z]+$"}}, "sink": {"not": {"required": ["old"]}}},
+    });
+    let world = World::without_class()
+        .class(a_class("sql-server", json!({"streamSchema": schema})))
+        .template("data", "standard")
+        .template("data", "other");
+    let before = json!({
+        "jobTemplateRef": {"name": "standard"}, "suspended": true, "pollInterval": "5m",
+        "columns": ["a", "B"], "sink": {"old": 1, "size": 1},
+    });
+    let changed = |pointer: &str, value: Value| {
+        let mut after = before.clone();
+        *after.pointer_mut(pointer).unwrap() = value;
+        update(orders(before.clone()), orders(after))
+    };
+    world.validate(changed("/pollInterval", json!("10m"))).await.is_allowed_silently();
+    world.validate(changed("/suspended", json!(false))).await.is_allowed_silently();
+    world.validate(changed("/jobTemplateRef/name", json!("other"))).await.is_allowed_silently();
+    world.validate(changed("/sink/size", json!(2))).await.is_allowed_silently();
+    world.validate(changed("/columns", json!(["c", "a", "B"]))).await.is_allowed_silently();
+    world.validate(changed("/columns", json!(["a", "C"]))).await.is_denied_at(&["spec.columns[1]"]);
+    world.validate(changed("/columns", json!(["a", "B", "B"]))).await.is_denied_at(&["spec.columns[2]"]);
+}
+
+#[tokio::test]
+async fn a_spec_that_is_too_long_may_become_shorter() {
+    let world = World::new().template("data", "standard");
+    let of = |length: usize| orders(json!({"jobTemplateRef": {"name": "standard"}, "query": "x".repeat(length)}));
+    world.validate(update(of(300_000), of(200_000))).await.is_allowed_silently();
+    world.validate(update(of(300_000), of(299_000))).await.is_allowed_silently();
+    world.validate(update(of(300_000), of(1_000))).await.is_allowed_silently();
+    world.validate(update(of(1_000), of(200_000))).await.is_denied_at(&["spec"]);
+}
+
+#[tokio::test]
+async fn an_old_mistake_in_a_backend_never_blocks_the_correction_of_another() {
+    let of = |suspended: Value, backend: Value| {
+        orders(json!({"execution": {"layoutVersion": "v2", "suspended": suspended, "streamingBackend": backend}}))
+    };
+    let world = World::new().template("data", "standard");
+    let change_capture = json!({"jobTemplateRef": {"name": "standard"}});
+    let batch = json!({"jobTemplateRef": {"name": "standard"}, "schedule": "hourly"});
+    let both = of(json!(true), json!({"changeCapture": change_capture, "batch": batch}));
+    world.validate(update(both, of(json!(true), json!({"batch": batch})))).await.is_allowed_silently();
+    let neither = of(json!("no"), json!({}));
+    world.validate(update(neither, of(json!(false), json!({})))).await.is_allowed_silently();
 }
 
 #[tokio::test]

@@ -52,3 +52,21 @@ async fn an_old_problem_of_a_template_never_blocks_an_unrelated_change() {
     world.validate(update(template("a", "3"), template("b", "3"))).await.is_allowed_silently();
     world.validate(update(template("a", "3"), template("a", "4"))).await.is_denied_at(&["spec.backoffLimit"]);
 }
+
+#[tokio::test]
+async fn an_old_problem_may_move_within_its_list() {
+    let template = |containers: Value| a_template(json!({"template": {"spec": {"containers": containers}}}));
+    let good = json!({"name": "side", "image": "i"});
+    let variable = |name: &str| json!({"name": name, "value": "1"});
+    let old = |env: Value| json!({"name": "main", "image": "i", "imagePullPolicy": "Sometimes", "env": env});
+    let before = old(json!([variable("STREAMCONTEXT__SPEC")]));
+    let moved = old(json!([variable("A"), variable("STREAMCONTEXT__SPEC")]));
+    let copied = old(json!([variable("STREAMCONTEXT__SPEC"), variable("STREAMCONTEXT__SPEC")]));
+    let world = World::new();
+    let before = template(json!([before]));
+    world.validate(update(before.clone(), template(json!([good, moved])))).await.is_allowed_silently();
+    world
+        .validate(update(before, template(json!([good, copied]))))
+        .await
+        .is_denied_at(&["spec.template.spec.containers[1].env[1].name"]);
+}

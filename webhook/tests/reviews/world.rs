@@ -34,6 +34,8 @@ pub struct Server {
     broken: bool,
     /// What may not be read.
     forbidden: Option<String>,
+    /// What is never answered: a part of the plural and the query.
+    stalling: Option<String>,
     asked: Vec<(Method, String, Value)>,
 }
 
@@ -159,6 +161,11 @@ impl World {
         self
     }
 
+    pub fn stalling(self, what: &str) -> Self {
+        self.server.lock().unwrap().stalling = Some(what.to_owned());
+        self
+    }
+
     pub fn broken(self) -> Self {
         self.server.lock().unwrap().broken = true;
         self
@@ -218,6 +225,14 @@ pub async fn post(router: Router, path: &str, body: impl Into<Body>) -> (StatusC
 }
 
 async fn serve(State(server): State<Arc<Mutex<Server>>>, method: Method, uri: Uri, body: Bytes) -> Response {
+    let page = Page::of(&uri);
+    let is_stalling = server.lock().unwrap().stalling.as_ref().is_some_and(|what| {
+        let (plural, continues) = what.split_once('?').map_or((what.as_str(), false), |(plural, _)| (plural, true));
+        uri.path().ends_with(&format!("/{plural}")) && (!continues || page.from > 0)
+    });
+    if is_stalling {
+        std::future::pending::<()>().await;
+    }
     let mut server = server.lock().unwrap();
     let path = uri.path().to_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -248,11 +263,32 @@ async fn serve(State(server): State<Arc<Mutex<Server>>>, method: Method, uri: Ur
                 collection == path || everywhere == path
             })
             .map(|(_, object)| object)
+            .skip(page.from)
             .collect();
-        let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items});
+        let shown = &items[..items.len().min(page.most)];
+        let mut list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": shown});
+        if shown.len() < items.len() {
+            list["metadata"]["continue"] = json!((page.from + shown.len()).to_string());
+        }
         return list.to_string().into_response();
     }
     status(StatusCode::NOT_FOUND, "NotFound")
+}
+
+/// The part of a list that is asked for.
+struct Page {
+    from: usize,
+    most: usize,
+}
+
+impl Page {
+    fn of(uri: &Uri) -> Self {
+        let parameter = |name: &str| {
+            let mut parameters = uri.query().unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
+            parameters.find(|(key, _)| *key == name).map(|(_, value)| value.parse().unwrap())
+        };
+        Self { from: parameter("continue").unwrap_or(0), most: parameter("limit").unwrap_or(usize::MAX) }
+    }
 }
 
 fn namespace_in(path: &str) -> &str {
