@@ -238,8 +238,9 @@ impl Reader {
 
     fn pod(&mut self, path: &FieldPath, pod: &mut Map<String, Value>) {
         let restart_policy = path.child("restartPolicy");
-        match pod.get("restartPolicy") {
-            None | Some(Value::Null) => {
+        // Kubernetes takes an empty one for absent, too.
+        match pod.get("restartPolicy").filter(|policy| !policy.is_null() && *policy != "") {
+            None => {
                 pod.insert("restartPolicy".to_owned(), "Never".into());
             }
             Some(Value::String(policy)) if ["Never", "OnFailure"].contains(&policy.as_str()) => {}
@@ -289,14 +290,36 @@ impl Reader {
                 format!("container {name} has no image: streams with this template wait until it has one"),
             ));
         }
-        if let Some(value) = fields.get("envFrom").filter(|value| !value.is_null() && !value.is_array()) {
-            self.wrong_type(&path.child("envFrom"), value, "a list");
+        self.sources_of_environment(&path.child("envFrom"), fields.get("envFrom"));
+        self.environment(&path.child("env"), fields.get("env"));
+    }
+
+    /// A prefix makes a name of ours of any key of its Secret or ConfigMap.
+    fn sources_of_environment(&mut self, path: &FieldPath, sources: Option<&Value>) {
+        let sources = match sources {
+            None | Some(Value::Null) => return,
+            Some(Value::Array(sources)) => sources,
+            Some(other) => return self.wrong_type(path, other, "a list"),
+        };
+        for (index, source) in sources.iter().enumerate() {
+            let prefix = source.get("prefix").and_then(Value::as_str);
+            if prefix.is_some_and(|prefix| prefix.starts_with(ENV_PREFIX)) {
+                self.refuse(Violation::forbidden(
+                    path.index(index).child("prefix"),
+                    format!(
+                        "variables whose names begin with {ENV_PREFIX} are set by the operator for each Job: choose \
+                         another prefix"
+                    ),
+                ));
+            }
         }
-        let env_path = path.child("env");
-        let entries = match fields.get("env") {
+    }
+
+    fn environment(&mut self, env_path: &FieldPath, entries: Option<&Value>) {
+        let entries = match entries {
             None | Some(Value::Null) => return,
             Some(Value::Array(entries)) => entries,
-            Some(other) => return self.wrong_type(&env_path, other, "a list"),
+            Some(other) => return self.wrong_type(env_path, other, "a list"),
         };
         for (index, entry) in entries.iter().enumerate() {
             if self.is_full() {
@@ -308,10 +331,18 @@ impl Reader {
                 continue;
             };
             match entry.get("name") {
-                Some(Value::String(name)) if is_ours(name) => {
+                Some(Value::String(name)) if name.starts_with(ENV_PREFIX) => {
                     self.refuse(Violation::forbidden(
                         path.child("name"),
                         format!("{name} is set by the operator for each Job: remove it from the template"),
+                    ));
+                }
+                Some(Value::String(name)) if name == ENV_SPEC_OVERRIDE => {
+                    self.warn(Violation::invalid(
+                        path.child("name"),
+                        name,
+                        "every Job of this template gets it as the override of its stream's spec, but for backfills \
+                         with a payload of their own: remove it unless that is meant",
                     ));
                 }
                 Some(Value::String(_)) => {}
@@ -354,10 +385,6 @@ impl Reader {
     fn wrong_type(&mut self, path: &FieldPath, value: &Value, wanted: &str) {
         self.refuse(Violation::invalid(path.clone(), brief(value), format!("must be {wanted}")));
     }
-}
-
-fn is_ours(env_name: &str) -> bool {
-    env_name.starts_with(ENV_PREFIX) || env_name == ENV_SPEC_OVERRIDE
 }
 
 fn has_no_image(container: &Value) -> bool {

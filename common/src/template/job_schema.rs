@@ -21,12 +21,13 @@ use crate::{
 /// `resource.Quantity`, as `resource.ParseQuantity` reads it.
 const QUANTITY: &str = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
 
-/// Fields whose words have been the same for years.
+/// Fields whose words have been the same for years. An empty one is absent where Kubernetes fills in a default
+/// (`pkg/apis/core/v1/defaults.go`), or where it means something; those of a Job are pointers there, and it isn't.
 const FIXED_WORDS: [(&str, &str, &[&str]); 7] = [
-    ("io.k8s.api.core.v1.Container", "imagePullPolicy", &["Always", "IfNotPresent", "Never"]),
-    ("io.k8s.api.core.v1.Container", "terminationMessagePolicy", &["File", "FallbackToLogsOnError"]),
-    ("io.k8s.api.core.v1.ContainerPort", "protocol", &["TCP", "UDP", "SCTP"]),
-    ("io.k8s.api.core.v1.PodSpec", "dnsPolicy", &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),
+    ("io.k8s.api.core.v1.Container", "imagePullPolicy", &["", "Always", "IfNotPresent", "Never"]),
+    ("io.k8s.api.core.v1.Container", "terminationMessagePolicy", &["", "File", "FallbackToLogsOnError"]),
+    ("io.k8s.api.core.v1.ContainerPort", "protocol", &["", "TCP", "UDP", "SCTP"]),
+    ("io.k8s.api.core.v1.PodSpec", "dnsPolicy", &["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),
     ("io.k8s.api.core.v1.Toleration", "effect", &["", "NoSchedule", "PreferNoSchedule", "NoExecute"]),
     ("io.k8s.api.batch.v1.JobSpec", "completionMode", &["NonIndexed", "Indexed"]),
     ("io.k8s.api.batch.v1.JobSpec", "podReplacementPolicy", &["TerminatingOrFailed", "Failed"]),
@@ -337,6 +338,16 @@ mod tests {
             assert_eq!(violations.len(), 1);
             assert!(violations[0].starts_with(&format!("spec.spec.{field}: Invalid value")), "{violations:?}");
         }
+    }
+
+    #[rstest]
+    fn words_that_kubernetes_does_not_fill_in_must_not_be_empty(
+        #[values("completionMode", "podReplacementPolicy")] field: &str,
+    ) {
+        let mut spec = job(json!({"name": "c"}));
+        spec[field] = json!("");
+        let (violations, _) = findings(&spec);
+        assert!(violations[0].starts_with(&format!("spec.spec.{field}: Unsupported value: \"\"")), "{violations:?}");
     }
 
     #[test]

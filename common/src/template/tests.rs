@@ -116,7 +116,7 @@ fn each_shape_is_refused_for_the_same_reasons(#[case] spec: Value, #[case] pod: 
     for (list, name) in [
         ("containers", "STREAMCONTEXT__SPEC"),
         ("containers", "STREAMCONTEXT__ANYTHING"),
-        ("initContainers", "STREAMCONTEXT_SPEC_OVERRIDE"),
+        ("initContainers", "STREAMCONTEXT__OVERRIDE"),
     ] {
         assert_eq!(
             violations(&at(list, sets(name))),
@@ -126,6 +126,35 @@ fn each_shape_is_refused_for_the_same_reasons(#[case] spec: Value, #[case] pod: 
             )]
         );
     }
+}
+
+#[test]
+fn a_source_of_variables_must_not_give_them_names_of_ours() {
+    let from = |prefix: Value| {
+        let sources = json!([{"secretRef": {"name": "a"}}, {"prefix": prefix, "configMapRef": {"name": "b"}}]);
+        set(job_spec(), "/template/spec/containers/0/envFrom", sources)
+    };
+    for prefix in ["STREAMCONTEXT__", "STREAMCONTEXT__SPEC"] {
+        assert_eq!(
+            violations(&from(json!(prefix))),
+            ["spec.template.spec.containers[0].envFrom[1].prefix: Forbidden: variables whose names begin with \
+              STREAMCONTEXT__ are set by the operator for each Job: choose another prefix"]
+        );
+    }
+    for prefix in [json!("STREAMCONTEXT_"), json!(""), Value::Null] {
+        assert!(warnings(&from(prefix)).is_empty());
+    }
+}
+
+#[test]
+fn an_override_of_the_templates_own_is_told_to_reach_every_job() {
+    let env = json!([{"name": "STREAMCONTEXT_SPEC_OVERRIDE", "value": "{}"}]);
+    assert_eq!(
+        warnings(&set(job_spec(), "/template/spec/containers/0/env", env)),
+        ["spec.template.spec.containers[0].env[0].name: Invalid value: \"STREAMCONTEXT_SPEC_OVERRIDE\": every Job of \
+          this template gets it as the override of its stream's spec, but for backfills with a payload of their own: \
+          remove it unless that is meant"]
+    );
 }
 
 #[rstest]
@@ -253,8 +282,27 @@ fn containers_without_an_image_are_named() {
 fn a_restart_policy_that_jobs_allow_is_kept() {
     let template = JobTemplate::parse(&set(job_spec(), "/template/spec/restartPolicy", json!("OnFailure"))).unwrap();
     assert_eq!(template.job_spec["template"]["spec"]["restartPolicy"], "OnFailure");
-    let template = JobTemplate::parse(&set(job_spec(), "/template/spec/restartPolicy", Value::Null)).unwrap();
-    assert_eq!(template.job_spec["template"]["spec"]["restartPolicy"], "Never");
+    for absent in [Value::Null, json!("")] {
+        let template = JobTemplate::parse(&set(job_spec(), "/template/spec/restartPolicy", absent)).unwrap();
+        assert_eq!(template.job_spec["template"]["spec"]["restartPolicy"], "Never");
+    }
+}
+
+#[test]
+fn words_that_kubernetes_fills_in_may_be_empty() {
+    let mut spec = job_spec();
+    let pod = &mut spec["template"]["spec"];
+    pod["restartPolicy"] = json!("");
+    pod["dnsPolicy"] = json!("");
+    pod["containers"][0]["imagePullPolicy"] = json!("");
+    pod["containers"][0]["terminationMessagePolicy"] = json!("");
+    pod["containers"][0]["ports"] = json!([{"containerPort": 80, "protocol": ""}]);
+    let template = JobTemplate::judge(&spec).unwrap();
+    assert_eq!(template.warnings, []);
+    // They are as they were but for what Kubernetes would fill in otherwise.
+    spec["template"]["spec"]["restartPolicy"] = json!("Never");
+    spec.as_object_mut().unwrap().remove("ttlSecondsAfterFinished");
+    assert_eq!(Value::Object(template.job_spec), spec);
 }
 
 #[rstest]

@@ -346,6 +346,23 @@ fn a_job_that_a_quota_refuses_waits_and_says_why() {
     });
 }
 
+/// Helm charts render them so; to Kubernetes they are absent, and get their defaults.
+#[test]
+fn a_template_with_empty_words_for_what_has_a_default() {
+    on_a_cluster(async |ns| {
+        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
+        let container = json!({
+            "name": "stream", "image": "plugin:1", "imagePullPolicy": "", "terminationMessagePolicy": "",
+            "ports": [{"containerPort": 80, "protocol": ""}],
+        });
+        let pod = json!({"restartPolicy": "", "dnsPolicy": "", "containers": [container]});
+        create(ns, &kind, "empty", json!({"template": {"spec": pod}})).await;
+        ns.condition(&ns.templates(), "empty", ("Valid", "True", "Valid")).await;
+        a_stream(ns, "orders", spec_with(json!({"jobTemplateRef": {"name": "empty"}}))).await;
+        running(ns, "orders").await;
+    });
+}
+
 #[test]
 fn a_refused_backfill_keeps_nobody_from_streaming() {
     on_a_cluster(async |ns| {
