@@ -254,14 +254,7 @@ impl Reader {
         }
         for list in CONTAINER_LISTS {
             let path = path.child(list);
-            let containers = match pod.get(list) {
-                None | Some(Value::Null) => &[][..],
-                Some(Value::Array(containers)) => containers,
-                Some(other) => {
-                    self.wrong_type(&path, other, "a list");
-                    continue;
-                }
-            };
+            let Some(containers) = self.list(&path, pod.get(list)) else { continue };
             if list == "containers" && containers.is_empty() {
                 self.refuse(Violation::required(path.clone(), "a Job needs at least one container"));
             }
@@ -294,13 +287,21 @@ impl Reader {
         self.environment(&path.child("env"), fields.get("env"));
     }
 
+    /// The elements of a list, none where it is absent; `None` if it is none, which is reported.
+    fn list<'v>(&mut self, path: &FieldPath, value: Option<&'v Value>) -> Option<&'v [Value]> {
+        match value {
+            None | Some(Value::Null) => Some(&[]),
+            Some(Value::Array(elements)) => Some(elements),
+            Some(other) => {
+                self.wrong_type(path, other, "a list");
+                None
+            }
+        }
+    }
+
     /// A prefix makes a name of ours of any key of its Secret or ConfigMap.
     fn sources_of_environment(&mut self, path: &FieldPath, sources: Option<&Value>) {
-        let sources = match sources {
-            None | Some(Value::Null) => return,
-            Some(Value::Array(sources)) => sources,
-            Some(other) => return self.wrong_type(path, other, "a list"),
-        };
+        let Some(sources) = self.list(path, sources) else { return };
         for (index, source) in sources.iter().enumerate() {
             let prefix = source.get("prefix").and_then(Value::as_str);
             if prefix.is_some_and(|prefix| prefix.starts_with(ENV_PREFIX)) {
@@ -316,11 +317,7 @@ impl Reader {
     }
 
     fn environment(&mut self, env_path: &FieldPath, entries: Option<&Value>) {
-        let entries = match entries {
-            None | Some(Value::Null) => return,
-            Some(Value::Array(entries)) => entries,
-            Some(other) => return self.wrong_type(env_path, other, "a list"),
-        };
+        let Some(entries) = self.list(env_path, entries) else { return };
         for (index, entry) in entries.iter().enumerate() {
             if self.is_full() {
                 return;

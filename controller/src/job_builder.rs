@@ -43,6 +43,13 @@ pub enum Purpose<'a> {
     Runs,
 }
 
+impl Purpose<'_> {
+    /// Whether it is a request's backfill.
+    pub fn is_backfill(self) -> bool {
+        matches!(self, Self::Backfill(..))
+    }
+}
+
 /// Builds the Job.
 pub fn build(blueprint: &Blueprint<'_>) -> Value {
     json!({

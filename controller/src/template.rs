@@ -138,18 +138,15 @@ async fn say(context: &Context, key: &Key, template: &TemplateFacts, verdict: &V
     let now = context.clock.now();
     let now = now.round(Unit::Second).unwrap_or(now);
     let before = template.recorded.as_ref();
-    let is_said = before.is_some_and(|before| {
-        (before.status == ConditionStatus::True) == verdict.valid
-            && before.observed_generation == Some(template.generation)
+    let same = before.filter(|before| (before.status == ConditionStatus::True) == verdict.valid);
+    let is_said = same.is_some_and(|before| {
+        before.observed_generation == Some(template.generation)
             && (before.reason.as_str(), &before.message) == (verdict.reason, &verdict.message)
     });
     if is_said {
         return Ok(());
     }
-    let since = before
-        .filter(|before| (before.status == ConditionStatus::True) == verdict.valid)
-        .and_then(|before| before.last_transition_time.as_ref())
-        .map_or(now, |time| time.0);
+    let since = same.and_then(|before| before.last_transition_time.as_ref()).map_or(now, |time| time.0);
     let condition = |type_: &str, holds: bool| {
         json!({
             "type": type_,

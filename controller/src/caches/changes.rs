@@ -39,8 +39,7 @@ impl Caches {
             let relevant =
                 |class: &ClassFacts| (class.spec.clone(), class.is_default, class.deleting, class.uid.clone());
             let matters = sides[0].map(relevant) != sides[1].map(relevant);
-            let trouble = |class: &ClassFacts| class.recorded_trouble().map(ToOwned::to_owned);
-            let other_trouble = sides[0].map(trouble) != sides[1].map(trouble);
+            let [trouble_before, trouble] = sides.map(|class| class.and_then(ClassFacts::recorded_trouble));
             for class in sides.into_iter().flatten() {
                 keys.push(Key::Class(class.name.clone()));
                 if matters {
@@ -48,7 +47,7 @@ impl Caches {
                     keys.extend(self.classes_of(&kind).map(|class| Key::Class(class.name.clone())));
                     keys.extend(self.streams_of(&kind));
                 }
-                if matters || other_trouble {
+                if matters || trouble_before != trouble {
                     let requests = self.requests.values().filter(|request| request.class == class.name);
                     keys.extend(requests.map(|request| Key::Request(request.name.clone())));
                 }

@@ -33,8 +33,8 @@ pub struct StreamMemory {
 /// A Job that the API server refused.
 #[derive(Clone, Debug)]
 pub struct RefusedJob {
-    /// What was refused: generation of the stream, hash of the template, and whether it was a backfill's Job.
-    pub what: (i64, String, bool),
+    /// What was refused: generation of the stream and hash of the template.
+    pub what: (i64, String),
     /// How often in a row.
     pub times: u32,
     /// Its words, and when to try again.

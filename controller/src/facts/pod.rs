@@ -1,6 +1,6 @@
 use arcane_common::identity::Uid;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::{Resource, ResourceExt};
 
 /// A pod of a stream.
@@ -69,29 +69,28 @@ fn told(reason: &String, message: Option<&String>) -> Option<String> {
 fn trouble_of_container(container: &ContainerStatus) -> Option<String> {
     let state = container.state.as_ref()?;
     if let Some(terminated) = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0) {
-        let reason = terminated.reason.as_deref().unwrap_or("Error");
-        return Some(match terminated.signal {
-            Some(signal) if signal != 0 => {
-                format!("container {} was ended by signal {signal} ({reason})", container.name)
-            }
-            _ => format!("container {} ended with exit code {} ({reason})", container.name, terminated.exit_code),
-        });
+        return Some(format!("container {} {}", container.name, how_it_ended(terminated)));
     }
     let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     if reason == "CrashLoopBackOff" {
         // Its message tells how long the pause is, another each time; how the last run ended is what helps.
         let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-        let last = last.map(|last| {
-            let reason = last.reason.as_deref().unwrap_or("Error");
-            format!(" after it ended with exit code {} ({reason})", last.exit_code)
-        });
+        let last = last.map(|last| format!(" after it {}", how_it_ended(last)));
         return Some(format!("container {} waits: {reason}{}", container.name, last.unwrap_or_default()));
     }
     (!matches!(reason, "ContainerCreating" | "PodInitializing")).then(|| match &waiting.message {
         Some(message) => format!("container {} waits: {reason}: {message}", container.name),
         None => format!("container {} waits: {reason}", container.name),
     })
+}
+
+fn how_it_ended(terminated: &ContainerStateTerminated) -> String {
+    let reason = terminated.reason.as_deref().unwrap_or("Error");
+    match terminated.signal {
+        Some(signal) if signal != 0 => format!("was ended by signal {signal} ({reason})"),
+        _ => format!("ended with exit code {} ({reason})", terminated.exit_code),
+    }
 }
 
 #[cfg(test)]

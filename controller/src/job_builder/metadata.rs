@@ -82,7 +82,7 @@ pub(super) fn annotations(blueprint: &Blueprint<'_>) -> Map<String, Value> {
 pub(super) fn labels(blueprint: &Blueprint<'_>) -> Map<String, Value> {
     let key = &blueprint.stream.key;
     // Runs are no request's backfill, though their programs are told to read everything.
-    let backfilling = matches!(blueprint.purpose, Purpose::Backfill(..)).to_string();
+    let backfilling = blueprint.purpose.is_backfill().to_string();
     [
         (well_known::LABEL_STREAM_ID_SHORT, key.name.name.clone()),
         (well_known::LABEL_STREAM_ID, key.name.name.clone()),

@@ -412,9 +412,10 @@ impl Work<'_> {
         tracing::warn!(stream = %stream.key, name = blueprint.name, %error, "refused");
         let mut caches = self.context.caches();
         let memory = caches.memory_of(&stream.key, &stream.uid);
-        let backfilling = matches!(blueprint.purpose, Purpose::Backfill(..));
-        let what = (stream.generation, blueprint.template.0.hash.clone(), backfilling);
-        let times = memory.refused.take().filter(|before| before.what == what).map_or(0, |before| before.times);
+        let backfilling = blueprint.purpose.is_backfill();
+        let what = (stream.generation, blueprint.template.0.hash.clone());
+        let is_same = |before: &RefusedJob| before.what == what && before.refusal.backfilling == backfilling;
+        let times = memory.refused.take().filter(is_same).map_or(0, |before| before.times);
         let message = error.words().unwrap_or_default().to_owned();
         let (pause, times) =
             if passes_by_itself(&message) { (5, times) } else { ((5_i64 << times.min(6)).min(300), times + 1) };

@@ -21,7 +21,7 @@ use super::{
     status_schema::StatusSchema,
 };
 use crate::{
-    caches::{Caches, stream_of},
+    caches::{Caches, RefusedJob, stream_of},
     facts::{ClassFacts, CronJobFacts, JobFacts, StreamFacts},
 };
 
@@ -88,7 +88,7 @@ pub fn gather(caches: &mut Caches, key: &StreamKey, now: Timestamp) -> Option<Ga
         seen_for: now.duration_since(*since),
         is_told: status::gives_reason(&stream, POD_NOT_RUNNING, &status_schema),
     });
-    let refused = memory.refused.filter(|refused| is_about(&refused.what, &stream, &asked));
+    let refused = memory.refused.filter(|refused| is_about(refused, &stream, &asked));
     let mut observed = Observed {
         now,
         stream: (*stream).clone(),
@@ -206,10 +206,10 @@ fn is_hash_of(hash: &str, stream: &StreamFacts) -> bool {
     hash == stream.configuration_hash || is_hash_of_go_operator(hash, &stream.spec, &stream.key.name.namespace)
 }
 
-fn is_about(what: &(i64, String, bool), stream: &StreamFacts, asked: &Result<Asked, Problem>) -> bool {
-    let (generation, hash, backfilling) = what;
+fn is_about(refused: &RefusedJob, stream: &StreamFacts, asked: &Result<Asked, Problem>) -> bool {
+    let (generation, hash) = &refused.what;
     let Ok(asked) = asked else { return false };
-    let template = if *backfilling { &asked.backfill_template } else { &asked.streaming_template };
+    let template = if refused.refusal.backfilling { &asked.backfill_template } else { &asked.streaming_template };
     *generation == stream.generation && template.as_ref().is_ok_and(|template| template.hash == *hash)
 }
 

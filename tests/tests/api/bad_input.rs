@@ -161,6 +161,10 @@ struct BadTemplate {
     words: &'static [&'static str],
 }
 
+fn templates() -> ApiResource {
+    streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates")
+}
+
 fn bad_templates() -> Vec<BadTemplate> {
     let template = |pod: Value| json!({"backoffLimit": 0, "template": {"spec": pod}});
     let container = json!({"name": "stream", "image": "example.com/stream:1"});
@@ -203,9 +207,8 @@ fn bad_templates() -> Vec<BadTemplate> {
 #[test]
 fn every_kind_of_bad_template() {
     on_a_cluster(async |ns| {
-        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
         for bad in bad_templates() {
-            create(ns, &kind, bad.name, bad.spec).await;
+            create(ns, &templates(), bad.name, bad.spec).await;
             a_stream(ns, &format!("on-{}", bad.name), spec_with(json!({"jobTemplateRef": {"name": bad.name}}))).await;
         }
         a_running_stream(ns, "good").await;
@@ -263,8 +266,7 @@ fn a_template_of_no_known_shape_is_refused_by_its_crd() {
                 "keep one",
             ),
         ] {
-            let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
-            let template = DynamicObject::new("bad", &kind).data(json!({"spec": spec}));
+            let template = DynamicObject::new("bad", &templates()).data(json!({"spec": spec}));
             let refused = ns.templates().create(&PostParams::default(), &template).await.unwrap_err().to_string();
             assert!(refused.contains(words) && refused.contains("spec"), "{refused}");
         }
@@ -275,8 +277,7 @@ fn a_template_of_no_known_shape_is_refused_by_its_crd() {
 fn a_template_with_a_misplaced_field_is_valid_and_says_so() {
     on_a_cluster(async |ns| {
         let job_spec = json!({"template": {"spec": {"containers": [{"name": "c", "image": "i:1"}]}}});
-        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
-        create(ns, &kind, "misplaced", json!({"spec": job_spec, "podFailurePolicy": {"rules": []}})).await;
+        create(ns, &templates(), "misplaced", json!({"spec": job_spec, "podFailurePolicy": {"rules": []}})).await;
         let said = ns.condition(&ns.templates(), "misplaced", ("Valid", "True", "Valid")).await;
         let message = condition_of(&said, "Valid")["message"].as_str().unwrap().to_owned();
         assert!(message.contains("podFailurePolicy"), "{message}");
@@ -329,10 +330,9 @@ fn a_job_that_a_quota_refuses_waits_and_says_why() {
         let said = ns.condition(&ns.requests(), &request, ("Reconciling", "True", "JobRefused")).await;
         assert_eq!(said["status"]["phase"], "Pending", "a request whose Job isn't there doesn't run: {said}");
         // A quota is no fault of a template.
-        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
         create(
             ns,
-            &kind,
+            &templates(),
             "late",
             json!({"template": {"spec": {"containers": [{"name": "stream", "image": "plugin:1"}]}}}),
         )
@@ -350,13 +350,12 @@ fn a_job_that_a_quota_refuses_waits_and_says_why() {
 #[test]
 fn a_template_with_empty_words_for_what_has_a_default() {
     on_a_cluster(async |ns| {
-        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
         let container = json!({
             "name": "stream", "image": "plugin:1", "imagePullPolicy": "", "terminationMessagePolicy": "",
             "ports": [{"containerPort": 80, "protocol": ""}],
         });
         let pod = json!({"restartPolicy": "", "dnsPolicy": "", "containers": [container]});
-        create(ns, &kind, "empty", json!({"template": {"spec": pod}})).await;
+        create(ns, &templates(), "empty", json!({"template": {"spec": pod}})).await;
         ns.condition(&ns.templates(), "empty", ("Valid", "True", "Valid")).await;
         a_stream(ns, "orders", spec_with(json!({"jobTemplateRef": {"name": "empty"}}))).await;
         running(ns, "orders").await;
@@ -366,10 +365,9 @@ fn a_template_with_empty_words_for_what_has_a_default() {
 #[test]
 fn a_refused_backfill_keeps_nobody_from_streaming() {
     on_a_cluster(async |ns| {
-        let kind = streams_of("streaming.sneaksanddata.com", "v1", "StreamingJobTemplate", "streamingjobtemplates");
         create(
             ns,
-            &kind,
+            &templates(),
             "refused",
             json!({"template": {"spec": {"containers": [{"name": "Not_A_Name", "image": "i:1"}]}}}),
         )
