@@ -6,6 +6,7 @@ CRATES := arcane-certs arcane-common arcane-controller arcane-process arcane-web
 	kubectl-arcane
 binaries := -p arcane-controller -p arcane-webhook -p arcane-tests -p kubectl-arcane
 FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= reviews streams templates schemas secrets
 control_plane := sh tests/control-plane/build.sh
 chart_tools := sh tests/chart-tools/build.sh
 
@@ -160,9 +161,22 @@ record-reviews: ## Record anew what a real API server sends to a webhook
 # libFuzzer's coverage needs no nightly, but cargo-fuzz asks for it unless it is told otherwise; nor is there anything
 # unsafe here for a sanitizer to find.
 .PHONY: fuzz
-fuzz: ## Ten minutes of made-up reviews (FUZZ_SECONDS); needs cargo-fuzz: cargo install cargo-fuzz
-	cd webhook && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none reviews -- \
-		-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10
+fuzz: ## Ten minutes (FUZZ_SECONDS) of made-up input for each of FUZZ_TARGETS; needs cargo-fuzz: cargo install cargo-fuzz
+	@set -e; for target in $(FUZZ_TARGETS); do mkdir -p target/fuzz/$$target fuzz/found/$$target; \
+		$(fuzz) run -s none $$target target/fuzz/$$target fuzz/corpus/$$target fuzz/found/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+			2>&1 | tee target/fuzz/$$target.log; \
+		grep -q '^stat::number_of_executed_units' target/fuzz/$$target.log && ! ls fuzz/artifacts/$$target/* >/dev/null 2>&1 || \
+			{ echo "$$target: see target/fuzz/$$target.log and fuzz/artifacts/$$target"; exit 1; }; \
+	done
+	ARCANE_RECORD=1 $(CARGO) run -q -p arcane-tests --bin record-fuzzing -- $(FUZZ_TARGETS:%=target/fuzz/%.log)
+
+# Few inputs that lead everywhere between them, of those that are there and those that were found.
+.PHONY: fuzz-corpus
+fuzz-corpus: ## What `make fuzz` has found that leads somewhere new goes to fuzz/corpus
+	@set -e; for target in $(FUZZ_TARGETS); do mkdir -p target/fuzz/$$target fuzz/corpus/$$target; \
+		$(fuzz) run -s none $$target fuzz/corpus/$$target target/fuzz/$$target -- -set_cover_merge=1 -use_counters=0 -max_len=8192; \
+	done
 
 .PHONY: verify
 verify: format clippy alone deny ## Formatting, lints, each crate alone, licences
@@ -186,6 +200,8 @@ alone:
 deny:
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
 	else echo 'cargo-deny is not installed: licences are not checked (cargo install cargo-deny)'; fi
+
+fuzz = RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 triple = $(shell rustc --print host-tuple)
 

@@ -1,7 +1,7 @@
 //! Streams of all layouts, templates and schemas that nobody would write: made from the examples by random edits. Whatever they
 //! are, they are read or refused, in time, and what is read means the same when it is read again.
 //!
-//! `ARCANE_ODD` says how many are made; the edits are the same each time.
+//! `ARCANE_ODD` says how many are made; the edits are the same each time. What fuzzing has found worth keeping is judged, too.
 
 #![allow(
     missing_docs,
@@ -12,6 +12,8 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../../../fuzz/src/corpus.rs"]
+mod corpus;
 #[allow(dead_code)]
 #[path = "../../../webhook/tests/reviews/edits.rs"]
 mod edits;
@@ -79,11 +81,7 @@ fn judge(name: &str, seeds: &[Value], judged: fn(&Value)) {
         if document.to_string().len() > 64 * 1024 {
             continue;
         }
-        let before = on_the_processor();
-        judged(&document);
-        let took = on_the_processor() - before;
-        assert!(took < LONGEST, "{name}: {took:.1?} for {document}");
-        slowest = slowest.max(took);
+        slowest = slowest.max(judge_one(name, &document, judged));
         // What was edited is edited on.
         if choose(4) == 0 {
             let place = if pool.len() < 500 { pool.len() } else { seeds.len() + choose(500 - seeds.len()) };
@@ -91,6 +89,22 @@ fn judge(name: &str, seeds: &[Value], judged: fn(&Value)) {
         }
     }
     eprintln!("{name}: {many} judged in {:.1?}, the slowest took {slowest:.1?}", begun.elapsed());
+}
+
+/// Judges the inputs of a target that fuzzing has found worth keeping.
+fn judge_corpus(target: &str, judged: fn(&Value)) {
+    for (path, input) in corpus::of(target) {
+        let document = serde_json::from_slice(&input).unwrap();
+        judge_one(&path.display().to_string(), &document, judged);
+    }
+}
+
+fn judge_one(name: &str, document: &Value, judged: fn(&Value)) -> Duration {
+    let before = on_the_processor();
+    judged(document);
+    let took = on_the_processor() - before;
+    assert!(took < LONGEST, "{name}: {took:.1?} for {document}");
+    took
 }
 
 /// How long this thread has run.
@@ -112,4 +126,19 @@ fn odd_templates_are_read_or_refused() {
 #[test]
 fn odd_schemas_are_refused_or_quick() {
     judge("schemas", &schemas(), judged::schema);
+}
+
+#[test]
+fn streams_of_the_corpus_are_read_or_refused() {
+    judge_corpus("streams", judged::stream);
+}
+
+#[test]
+fn templates_of_the_corpus_are_read_or_refused() {
+    judge_corpus("templates", judged::template);
+}
+
+#[test]
+fn schemas_of_the_corpus_are_refused_or_quick() {
+    judge_corpus("schemas", judged::schema);
 }
