@@ -147,10 +147,11 @@ real-cluster: ## A shell on a real cluster of one node in namespaces of its own 
 	@bash e2e/node/with-cluster.sh $${SHELL:-sh}
 
 .PHONY: generate
-generate: ## Write what is made from the code: the CRDs, the table of the chart's values, the graph of phases
+generate: ## Write what is made from the code: the CRDs, the table of the chart's values, the graph of phases, the book's reference
 	$(CARGO) run -q -p arcane-common --example crds > charts/arcane-operator/files/crds.yaml
 	$(CARGO) run -q -p arcane-tests --bin chart-readme
 	ARCANE_DRAW=1 $(CARGO) test -q -p arcane-controller --test decisions phases_move_along_the_graph_in_the_docs
+	ARCANE_DRAW=1 $(CARGO) test -q -p arcane-tests --test book the_reference_says_what_the_code_does
 
 .PHONY: record-reviews
 record-reviews: ## Record anew what a real API server sends to a webhook
