@@ -153,6 +153,15 @@ generate: ## Write what is made from the code: the CRDs, the table of the chart'
 	ARCANE_DRAW=1 $(CARGO) test -q -p arcane-controller --test decisions phases_move_along_the_graph_in_the_docs
 	ARCANE_DRAW=1 $(CARGO) test -q -p arcane-tests --test book the_reference_says_what_the_code_does
 
+# mdbook takes every page that is linked for one of the book. What leaves the book leads into the repository instead.
+.PHONY: book
+book: ## The book of docs as a site, target/book; needs mdbook: cargo install mdbook
+	@command -v mdbook >/dev/null || { echo 'mdbook is not installed: cargo install mdbook'; exit 1; }
+	mdbook build docs
+	@repository=$$(sed -n 's/^git-repository-url = "\(.*\)"$$/\1/p' docs/book.toml)/blob/main; \
+	sed -i -E "s#href=\"\.\./([^\"]*)\"#href=\"$$repository/\1\"#g; s#($$repository/[^\"]*)\.html#\1.md#g" target/book/*.html
+	@echo 'target/book/index.html'
+
 .PHONY: record-reviews
 record-reviews: ## Record anew what a real API server sends to a webhook
 	@$(call beside_control_plane,$(CARGO) build -p arcane-tests --bin record-reviews)
