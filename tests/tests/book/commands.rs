@@ -5,44 +5,73 @@ use std::collections::BTreeSet;
 
 use arcane_common::api::crds;
 use arcane_tests::fixture::{repository, repository_file};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames,
 };
 use serde_json::Value;
 
-use crate::{CHAPTERS, markdown::Page};
+use crate::{files, markdown::Page};
 
 /// A command, and where it stands.
 struct Shown {
-    page: &'static str,
+    page: String,
     line: usize,
     words: Vec<String>,
 }
 
-/// Lines that can be copied, and those in the text.
+/// Lines that can be copied, those that were typed for what is shown, and those in the text.
 fn shown() -> Vec<Shown> {
     let mut shown = Vec::new();
-    for page in CHAPTERS {
-        let text = repository_file(page);
-        for block in Page::read(&text).blocks.into_iter().filter(|block| block.language == "sh") {
-            let joined = block.text.replace("\\\n", " ");
-            for line in joined.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-                for words in commands(line) {
-                    shown.push(Shown { page, line: block.line, words });
-                }
+    for page in files("docs", ".md").into_iter().chain(["README.md".to_owned()]) {
+        let text = repository_file(&page);
+        let mut add = |line, words| shown.push(Shown { page: page.clone(), line, words });
+        for block in Page::read(&text).blocks {
+            let joined = joined(&block.text);
+            let lines = joined.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            let typed: Vec<&str> = match block.language.as_str() {
+                "sh" => lines.collect(),
+                "console" => lines.filter_map(|line| line.strip_prefix("$ ")).collect(),
+                _ => Vec::new(),
+            };
+            for words in typed.into_iter().flat_map(commands) {
+                add(block.line, words);
             }
         }
-        for (index, line) in text.lines().enumerate() {
-            let spans = line.split('`').skip(1).step_by(2);
-            let tried = spans.filter(|span| ["kubectl ", "helm ", "make "].iter().any(|begin| span.starts_with(begin)));
-            for words in tried.flat_map(|span| commands(&span.replace("\\|", "|"))) {
-                shown.push(Shown { page, line: index + 1, words });
+        for (index, line) in joined(&text).lines().enumerate() {
+            let is_indented = |line: &&str| line.starts_with("    ") && is_one_of_ours(line.trim());
+            let spans = line.split('`').skip(1).step_by(2).filter(|span| is_one_of_ours(span));
+            for words in spans.chain(Some(line).filter(is_indented)).flat_map(|it| commands(&it.replace("\\|", "|"))) {
+                add(index + 1, words);
             }
         }
     }
-    assert!(shown.len() > 50, "{} commands", shown.len());
+    assert!(shown.len() > 200, "{} commands", shown.len());
     shown
+}
+
+/// Lines that go on are one, and as many empty ones.
+fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    let mut owed = 0;
+    for line in text.lines() {
+        match line.strip_suffix('\\') {
+            Some(begun) => {
+                joined += begun;
+                owed += 1;
+            }
+            None => {
+                joined += line;
+                joined.push_str(&"\n".repeat(owed + 1));
+                owed = 0;
+            }
+        }
+    }
+    joined
+}
+
+fn is_one_of_ours(text: &str) -> bool {
+    ["kubectl ", "helm ", "make ", "docker "].iter().any(|program| text.starts_with(program))
 }
 
 /// The commands of a line of a shell, as words.
@@ -55,6 +84,8 @@ fn commands(line: &str) -> Vec<Vec<String>> {
             (Some(_), _) => word.push(letter),
             (None, '\'' | '"') => (quote, begun) = (Some(letter), true),
             (None, '#') if !begun => break,
+            // Where it goes doesn't matter.
+            (None, '>') => break,
             (None, ' ' | '|' | '&' | ';') => {
                 if begun {
                     commands.last_mut().unwrap().push(std::mem::take(&mut word));
@@ -84,7 +115,7 @@ fn is_placeholder(word: &str) -> bool {
 }
 
 #[test]
-fn each_command_of_a_chapter_names_what_exists() {
+fn each_command_of_a_page_names_what_exists() {
     let kinds = kinds();
     let mut wrong = Vec::new();
     for Shown { page, line, words } in shown() {
@@ -94,8 +125,8 @@ fn each_command_of_a_chapter_names_what_exists() {
             "kubectl" => kubectl(rest, &kinds),
             "helm" => helm(rest),
             "make" => make(rest),
-            "docker" => files(rest, &["-f"]),
-            "kind" | "cargo" | "sudo" | "grep" | "sleep" => Ok(()),
+            "docker" => there_are(rest, &["-f"]),
+            "kind" | "cargo" | "sudo" | "grep" | "head" => Ok(()),
             other => Err(format!("what is {other:?}?")),
         };
         if let Err(error) = checked {
@@ -106,6 +137,13 @@ fn each_command_of_a_chapter_names_what_exists() {
 }
 
 fn our_plugin(words: &[String]) -> Result<(), String> {
+    // A command that is only named.
+    if let [_, name] = words
+        && !name.starts_with('-')
+    {
+        let command = kubectl_arcane::args::Args::command();
+        return command.find_subcommand(name).map(|_| ()).ok_or_else(|| format!("no command {name}"));
+    }
     if words.len() == 1 {
         return Ok(());
     }
@@ -119,6 +157,7 @@ fn our_plugin(words: &[String]) -> Result<(), String> {
 fn kinds() -> BTreeSet<String> {
     let own = [
         "all",
+        "certificate",
         "clusterrole",
         "configmap",
         "crd",
@@ -213,7 +252,7 @@ fn values<'a>(words: &'a [String], flags: &[&str]) -> Vec<&'a str> {
     found
 }
 
-fn files(words: &[String], flags: &[&str]) -> Result<(), String> {
+fn there_are(words: &[String], flags: &[&str]) -> Result<(), String> {
     let named = values(words, flags).into_iter().filter(|file| *file != "-" && !is_placeholder(file));
     let missing: Vec<_> =
         named.filter(|file| !file.ends_with("backup.yaml") && !repository().join(file).exists()).collect();
@@ -221,12 +260,14 @@ fn files(words: &[String], flags: &[&str]) -> Result<(), String> {
 }
 
 fn kubectl(words: &[String], kinds: &BTreeSet<String>) -> Result<(), String> {
-    files(words, &["-f", "--filename"])?;
+    there_are(words, &["-f", "--filename"])?;
     for patch in values(words, &["-p", "--patch"]) {
         serde_json::from_str::<Value>(patch).map_err(|error| format!("the patch: {error}"))?;
     }
     let positions = positions(words);
     let asked_for: Vec<&str> = match positions[..] {
+        // A command that is only named.
+        ["get" | "describe" | "explain"] if words.len() == 1 => Vec::new(),
         ["get" | "describe" | "delete" | "patch" | "annotate" | "label" | "wait" | "explain" | "scale", what, ..]
         | ["rollout", _, what, ..] => vec![what],
         ["get" | "describe" | "delete", ..] if !values(words, &["-f", "-l"]).is_empty() => Vec::new(),
@@ -239,7 +280,7 @@ fn kubectl(words: &[String], kinds: &BTreeSet<String>) -> Result<(), String> {
         let name = name.split('/').next().unwrap_or_default();
         // Fields, where they are explained.
         let name = if positions[0] == "explain" { name.split('.').next().unwrap_or_default() } else { name };
-        if !is_placeholder(name) && !kinds.contains(name) {
+        if !is_placeholder(name) && name != "..." && !kinds.contains(name) {
             return Err(format!("what is {name:?}?"));
         }
     }
