@@ -161,10 +161,20 @@ real-cluster: ## A shell on a real cluster of one node in namespaces of its own 
 	@bash e2e/node/with-cluster.sh $${SHELL:-sh}
 
 .PHONY: generate
-generate: ## Write what is made from the code: the CRDs, the table of the chart's values, the graph of phases
+generate: ## Write what is made from the code: the CRDs, the table of the chart's values, the graph of phases, the book's reference
 	$(CARGO) run -q -p arcane-common --example crds > charts/arcane-operator/files/crds.yaml
 	$(CARGO) run -q -p arcane-tests --bin chart-readme
 	ARCANE_DRAW=1 $(CARGO) test -q -p arcane-controller --test decisions phases_move_along_the_graph_in_the_docs
+	ARCANE_DRAW=1 $(CARGO) test -q -p arcane-tests --test book the_reference_says_what_the_code_does
+
+# mdbook takes every page that is linked for one of the book. What leaves the book leads into the repository instead.
+.PHONY: book
+book: ## The book of docs as a site, target/book; needs mdbook: cargo install mdbook
+	@command -v mdbook >/dev/null || { echo 'mdbook is not installed: cargo install mdbook'; exit 1; }
+	mdbook build docs
+	@repository=$$(sed -n 's/^git-repository-url = "\(.*\)"$$/\1/p' docs/book.toml)/blob/main; \
+	sed -i -E "s#href=\"\.\./([^\"]*)\"#href=\"$$repository/\1\"#g; s#($$repository/[^\"]*)\.html#\1.md#g" target/book/*.html
+	@echo 'target/book/index.html'
 
 .PHONY: record-reviews
 record-reviews: ## Record anew what a real API server sends to a webhook
