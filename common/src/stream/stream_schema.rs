@@ -12,6 +12,7 @@ use jsonschema::{
     PatternOptions, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
 };
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::context;
@@ -238,6 +239,12 @@ fn size_of(pattern: &str) -> usize {
     [1024, 4 * 1024, 16 * 1024, 64 * 1024].into_iter().find(fits).unwrap_or(MAX_PATTERN_BYTES)
 }
 
+/// The pointer that a reference's fragment means, decoded as the compiler does it; none where two readers might not agree.
+fn meant_by(fragment: &str) -> Option<String> {
+    let pointer = percent_decode_str(fragment).decode_utf8().ok()?;
+    pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1'])).then(|| pointer.into_owned())
+}
+
 /// Walks through a schema the way its evaluation would.
 struct Reader<'a> {
     document: &'a Value,
@@ -335,18 +342,32 @@ impl<'a> Reader<'a> {
                 ),
             ));
         };
-        if followed.iter().any(|before| before == pointer) || pointer.is_empty() {
-            let message = format!("{reference:?}: a schema must not refer to itself, directly or through others");
-            return self.refuse_once(Violation::forbidden(path.clone(), message));
-        }
-        let Some(target) = self.document.pointer(&pointer.replace("%25", "%")) else {
+        let pointer = meant_by(pointer);
+        let target = pointer.as_ref().and_then(|pointer| Some((pointer, self.document.pointer(pointer)?)));
+        let Some((pointer, target)) = target else {
             let message = "there is no such schema in this document";
             return self.refuse_once(Violation::not_found(path.clone(), reference, message));
         };
-        followed.push(pointer.to_owned());
+        if pointer.is_empty() || followed.contains(pointer) {
+            let message = format!("{reference:?}: a schema must not refer to itself, directly or through others");
+            return self.refuse_once(Violation::forbidden(path.clone(), message));
+        }
+        if self.is_within_another_document(pointer) {
+            let message =
+                format!("{reference:?}: leads through a schema with an $id, below which references mean another");
+            return self.refuse_once(Violation::forbidden(path.clone(), message));
+        }
+        followed.push(pointer.clone());
         let target_path = self.root.follow(self.document, pointer);
         self.read(target, &target_path, followed, depth + 1);
         followed.pop();
+    }
+
+    /// Whether there is something on the way that says of itself that it is a document of its own.
+    fn is_within_another_document(&self, pointer: &str) -> bool {
+        let names_itself = |schema: &Value| ["$id", "id"].iter().any(|keyword| schema[keyword].is_string());
+        let mut ends = pointer.match_indices('/').skip(1).map(|(end, _)| end);
+        ends.any(|end| pointer.get(..end).and_then(|passed| self.document.pointer(passed)).is_some_and(names_itself))
     }
 
     fn refuse(&mut self, violation: Violation) {
@@ -488,6 +509,72 @@ mod tests {
         definitions.insert("l40".to_owned(), json!({"type": "object"}));
         let words = refusals(&json!({"$ref": "#/$defs/l0", "$defs": definitions}));
         let expected = "spec.streamSchema: Too long: has more than 10000 schemas";
+        assert!(words.iter().any(|words| words.starts_with(expected)), "{words:?}");
+    }
+
+    /// The compiler decodes what is escaped with `%`: what looks like a few small schemas would be very many to it.
+    #[rstest]
+    #[case("%23", "#")]
+    #[case("%6C", "l")]
+    #[case("%6cl", "ll")]
+    fn a_schema_that_doubles_itself_by_escaped_references_is_refused(#[case] escaped: &str, #[case] meant: &str) {
+        let mut definitions = Map::new();
+        for level in 0..40 {
+            let next = json!({"$ref": format!("#/$defs/{escaped}{}", level + 1)});
+            definitions.insert(format!("{meant}{level}"), json!({"allOf": [next, next]}));
+            definitions.insert(format!("{escaped}{level}"), json!({}));
+        }
+        definitions.insert(format!("{meant}40"), json!({}));
+        definitions.insert(format!("{escaped}40"), json!({}));
+        let words = refusals(&json!({"$ref": format!("#/$defs/{escaped}0"), "$defs": definitions}));
+        let expected = "spec.streamSchema: Too long: has more than 10000 schemas";
+        assert!(words.iter().any(|words| words.starts_with(expected)), "{words:?}");
+    }
+
+    #[rstest]
+    #[case("#/$defs/a%20b", "a b")]
+    #[case("#/$defs/a%25b", "a%b")]
+    #[case("#/$defs/a%2525b", "a%25b")]
+    #[case("#/$defs/List%3Cstring%3E", "List<string>")]
+    #[case("#/$defs/%C3%A9", "\u{e9}")]
+    #[case("#/$defs/a~1b~0c", "a/b~c")]
+    #[case("#/$defs/a%7E1b", "a/b")]
+    #[case("#%2F$defs/a", "")]
+    #[case("#/$defs%2Fa", "a")]
+    fn an_escaped_reference_leads_where_it_says(#[case] reference: &str, #[case] name: &str) {
+        let schema = json!({"$ref": reference, "$defs": {name: {"required": ["port"]}}});
+        if name.is_empty() {
+            assert!(refusals(&schema)[0].starts_with("spec.streamSchema.$ref: Forbidden"), "{:?}", refusals(&schema));
+        } else {
+            assert_eq!(violations(schema, json!({})).len(), 1);
+        }
+    }
+
+    #[rstest]
+    #[case("#/$defs/%FF")]
+    #[case("#/$defs/~~1")]
+    #[case("#/$defs/~")]
+    #[case("#/$defs/~2")]
+    #[case("#/allOf/00")]
+    #[case("#/allOf/+0")]
+    fn a_reference_that_could_be_read_in_two_ways_is_refused(#[case] reference: &str) {
+        let definitions = json!({"\u{fffd}": {}, "~/": {}, "~~1": {}, "~": {}, "~2": {}});
+        let words = refusals(&json!({"not": {"$ref": reference}, "allOf": [{}], "$defs": definitions}));
+        assert!(words[0].starts_with("spec.streamSchema.not.$ref: Not found"), "{words:?}");
+    }
+
+    /// Below an `$id` references start from there: this would be one small schema here, and one that refers to itself to the compiler.
+    #[rstest]
+    #[case("$id")]
+    #[case("id")]
+    fn a_reference_past_another_document_is_refused(#[case] keyword: &str) {
+        let inner = json!({keyword: "https://example.com/", "properties": {"b": {"$ref": "#/properties/b"}}});
+        let schema = json!({
+            "$ref": "#/properties/a/$defs/x/properties/b",
+            "properties": {"a": {"$defs": {"x": inner}}, "b": {}},
+        });
+        let words = refusals(&schema);
+        let expected = "spec.streamSchema.$ref: Forbidden: \"#/properties/a/$defs/x/properties/b\": leads through";
         assert!(words.iter().any(|words| words.starts_with(expected)), "{words:?}");
     }
 
