@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
+    fmt, ptr,
 };
 
 use jsonschema::{
@@ -42,6 +42,15 @@ const MAX_PATTERN_BYTES: usize = 256 * 1024;
 /// What patterns may cost: the bytes of all of them, compiled, by the bytes of the spec. Each letter may meet each state.
 const MAX_PATTERN_COST: usize = 1 << 32;
 
+/// How much may be told of a spec before it is cut: what is wrong is collected first, all of it, in pieces of about half a KiB.
+const MAX_TOLD: usize = 400_000;
+
+/// How many bytes of a spec such a piece has room for.
+const TOLD_BYTES: usize = 512;
+
+/// How many letters of a list of words are told.
+const MAX_WORDS: usize = 1024;
+
 /// How many mistakes of a schema are told.
 const MAX_MISTAKES: usize = 20;
 
@@ -67,6 +76,12 @@ const LIST: [&str; 5] = ["allOf", "anyOf", "items", "oneOf", "prefixItems"];
 /// Keywords whose value is a map of schemas.
 const MAP: [&str; 4] = ["dependencies", "dependentSchemas", "patternProperties", "properties"];
 
+/// Keywords whose schemas' mistakes are collected to become a part of one.
+const ALTERNATIVES: [&str; 3] = ["anyOf", "oneOf", "propertyNames"];
+
+/// Keywords that tell all fields or elements that there shouldn't be.
+const UNEXPECTED: [&str; 4] = ["additionalItems", "additionalProperties", "unevaluatedItems", "unevaluatedProperties"];
+
 /// Keywords under which schemas are kept for references.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
@@ -74,10 +89,24 @@ const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 #[derive(Clone)]
 pub struct StreamSchema {
     validator: Validator,
-    /// How many schemas it has, references followed.
+    costs: Costs,
+}
+
+/// What a check may cost. What is referred to counts as often as it is referred to.
+#[derive(Clone, Copy, Default)]
+struct Costs {
+    /// How many schemas there are.
     schemas: usize,
-    /// How big all of its patterns are together, compiled, each as often as it is referred to.
+    /// How big all patterns are together, compiled.
     pattern_bytes: usize,
+    /// How many lists and objects a value is compared with, one after the other.
+    options: usize,
+    /// How much may be told of a value: each schema, each field that must be there, and what is repeated of a schema.
+    told: usize,
+    /// How much of it is collected even where only the first mistake is asked for.
+    told_of_alternatives: usize,
+    /// How many schemas keep a copy of what doesn't fit them.
+    copies: usize,
 }
 
 impl fmt::Debug for StreamSchema {
@@ -110,7 +139,7 @@ pub fn compile(schema: &Value) -> Result<StreamSchema, Vec<Violation>> {
     if !reader.violations.is_empty() {
         return Err(reader.violations);
     }
-    let (schemas, pattern_bytes) = (reader.schemas, reader.pattern_bytes);
+    let costs = reader.costs;
     jsonschema::options()
         .offline()
         .with_pattern_options(
@@ -118,7 +147,7 @@ pub fn compile(schema: &Value) -> Result<StreamSchema, Vec<Violation>> {
         )
         .should_validate_formats(true)
         .build(schema)
-        .map(|validator| StreamSchema { validator, schemas, pattern_bytes })
+        .map(|validator| StreamSchema { validator, costs })
         .map_err(|error| {
             let path = root.follow(schema, error.instance_path().as_str());
             vec![Violation::invalid(path, kind_of(error.instance()), format!("is no JSON Schema: {}", words(&error)))]
@@ -128,21 +157,36 @@ pub fn compile(schema: &Value) -> Result<StreamSchema, Vec<Violation>> {
 /// Checks a stream's spec. Values are never repeated: a secret may be among them.
 pub fn check(schema: &StreamSchema, spec: &Value) -> Vec<Violation> {
     let root = FieldPath::root("spec");
-    let most = MAX_MEETINGS / schema.schemas.max(1);
+    let StreamSchema { validator, costs } = schema;
+    let most = MAX_MEETINGS / costs.schemas.saturating_add(costs.options).max(1);
     if !has_at_most(most, spec) {
         let message =
             format!("more than {most} fields and elements, too many for the class's streamSchema, which is large");
         return vec![Violation::too_long(root, message)];
     }
-    let most = MAX_PATTERN_COST / schema.pattern_bytes.max(1);
-    if most < context::MAX_ENVIRONMENT_STRING && spec.to_string().len() > most {
+    let most = MAX_PATTERN_COST / costs.pattern_bytes.max(1);
+    let bytes = spec.to_string().len();
+    if most < context::MAX_ENVIRONMENT_STRING && bytes > most {
         let message =
             format!("more than {most} bytes, too many for the patterns of the class's streamSchema, which are large");
         return vec![Violation::too_long(root, message)];
     }
+    if validator.is_valid(spec) {
+        return Vec::new();
+    }
+    let (values, copied) = (values_in(spec), costs.copies.saturating_mul(bytes) / TOLD_BYTES);
+    let is_too_much = |told: usize| values.saturating_mul(told).saturating_add(copied) > MAX_TOLD;
+    if is_too_much(costs.told_of_alternatives) {
+        let message =
+            "doesn't fit the class's streamSchema; with a schema and a spec as large as these it can't be told where";
+        return vec![Violation::invalid(root, kind_of(spec), message)];
+    }
+    if is_too_much(costs.told) {
+        return validator.validate(spec).err().map_or_else(Vec::new, |error| violations_of(&root, spec, &error));
+    }
     let mut seen = HashSet::new();
     let mut violations: Vec<Violation> = Vec::new();
-    for error in schema.validator.iter_errors(spec) {
+    for error in validator.iter_errors(spec) {
         for violation in violations_of(&root, spec, &error) {
             if seen.insert(violation.clone()) {
                 violations.push(violation);
@@ -191,9 +235,15 @@ pub(crate) fn words(error: &ValidationError<'_>) -> String {
             format!("must be of type {}", wanted.join(" or "))
         }
         ValidationErrorKind::Enum { options } => {
-            let options: Vec<String> =
-                options.as_array().map_or_else(Vec::new, |options| options.iter().map(Value::to_string).collect());
-            format!("must be one of {}", options.join(", "))
+            let mut words = String::new();
+            for option in options.as_array().into_iter().flatten() {
+                if words.len() > MAX_WORDS {
+                    words += ", ...";
+                    break;
+                }
+                words = if words.is_empty() { option.to_string() } else { format!("{words}, {option}") };
+            }
+            format!("must be one of {words}")
         }
         ValidationErrorKind::Constant { expected_value } => format!("must be {expected_value}"),
         ValidationErrorKind::Minimum { limit } => format!("must be at least {limit}"),
@@ -245,14 +295,44 @@ fn meant_by(fragment: &str) -> Option<String> {
     pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1'])).then(|| pointer.into_owned())
 }
 
+fn values_in(value: &Value) -> usize {
+    let below = match value {
+        Value::Array(elements) => elements.iter().map(values_in).sum(),
+        Value::Object(fields) => fields.values().map(values_in).sum(),
+        _ => 0,
+    };
+    below + 1
+}
+
+/// How much is told of what lacks the fields that this keyword asks for.
+fn fields_asked_for(required: &Value) -> usize {
+    match required {
+        Value::Array(fields) => fields.len(),
+        Value::Object(fields) => fields.values().filter_map(Value::as_array).map(Vec::len).sum(),
+        _ => 0,
+    }
+}
+
+fn lists_and_objects(options: &Value) -> usize {
+    options.as_array().into_iter().flatten().filter(|option| option.is_array() || option.is_object()).count()
+}
+
+/// In pieces of half a KiB, as it lies in memory.
+fn size_in_pieces(schema: &Value) -> usize {
+    schema.to_string().len() / 8
+}
+
 /// Walks through a schema the way its evaluation would.
 struct Reader<'a> {
     document: &'a Value,
     root: FieldPath,
-    schemas: usize,
+    costs: Costs,
     patterns: usize,
-    pattern_bytes: usize,
     sizes: HashMap<&'a str, usize>,
+    /// What was measured of values of the document, by where they lie.
+    measured: HashMap<*const Value, usize>,
+    /// Whether it reads what is one of several alternatives.
+    is_alternative: bool,
     violations: Vec<Violation>,
 }
 
@@ -261,18 +341,19 @@ impl<'a> Reader<'a> {
         Self {
             document,
             root,
-            schemas: 0,
+            costs: Costs::default(),
             patterns: 0,
-            pattern_bytes: 0,
             sizes: HashMap::new(),
+            measured: HashMap::new(),
+            is_alternative: false,
             violations: Vec::new(),
         }
     }
 
     fn read(&mut self, schema: &'a Value, path: &FieldPath, followed: &mut Vec<String>, depth: usize) {
         let Value::Object(fields) = schema else { return };
-        self.schemas += 1;
-        if self.schemas > MAX_SCHEMAS {
+        self.costs.schemas += 1;
+        if self.costs.schemas > MAX_SCHEMAS {
             let message = format!("has more than {MAX_SCHEMAS} schemas, each counted as often as it is referred to");
             return self.refuse_once(Violation::too_long(self.root.clone(), message));
         }
@@ -281,21 +362,25 @@ impl<'a> Reader<'a> {
             return self.refuse_once(Violation::too_long(self.root.clone(), message));
         }
         self.read_keywords(fields, path);
-        let mut below: Vec<(&'a Value, FieldPath)> = Vec::new();
+        self.count(fields);
+        let mut below: Vec<(&'a Value, FieldPath, &str)> = Vec::new();
         for keyword in ONE {
-            below.extend(fields.get(keyword).map(|schema| (schema, path.child(keyword))));
+            below.extend(fields.get(keyword).map(|schema| (schema, path.child(keyword), keyword)));
         }
         for keyword in LIST {
-            let schemas = fields.get(keyword).and_then(Value::as_array).into_iter().flatten();
-            below.extend(schemas.enumerate().map(|(index, schema)| (schema, path.child(keyword).index(index))));
+            let schemas = fields.get(keyword).and_then(Value::as_array).into_iter().flatten().enumerate();
+            below.extend(schemas.map(|(index, schema)| (schema, path.child(keyword).index(index), keyword)));
         }
         for keyword in MAP {
             let schemas = fields.get(keyword).and_then(Value::as_object).into_iter().flatten();
-            below.extend(schemas.map(|(name, schema)| (schema, path.child(keyword).child(name))));
+            below.extend(schemas.map(|(name, schema)| (schema, path.child(keyword).child(name), keyword)));
         }
-        for (schema, path) in below {
+        let is_alternative = self.is_alternative;
+        for (schema, path, keyword) in below {
+            self.is_alternative = is_alternative || ALTERNATIVES.contains(&keyword);
             self.read(schema, &path, followed, depth + 1);
         }
+        self.is_alternative = is_alternative;
         if let Some(reference) = fields.get("$ref") {
             self.follow(reference, &path.child("$ref"), followed, depth);
         }
@@ -321,13 +406,29 @@ impl<'a> Reader<'a> {
         for pattern in patterns.chain(fields.get("pattern").and_then(Value::as_str)) {
             self.patterns += 1;
             if self.patterns <= MAX_PATTERNS {
-                self.pattern_bytes += *self.sizes.entry(pattern).or_insert_with(|| size_of(pattern));
+                self.costs.pattern_bytes += *self.sizes.entry(pattern).or_insert_with(|| size_of(pattern));
             }
         }
         if self.patterns > MAX_PATTERNS {
             let message = format!("has more than {MAX_PATTERNS} patterns, each counted as often as it is referred to");
             self.refuse_once(Violation::too_long(self.root.clone(), message));
         }
+    }
+
+    /// Counts what a schema may cost, but for those below it.
+    fn count(&mut self, fields: &'a Map<String, Value>) {
+        let mut sum = |keywords: &[&str], measure: fn(&Value) -> usize| -> usize {
+            let values = keywords.iter().filter_map(|keyword| fields.get(*keyword));
+            values.map(|value| *self.measured.entry(ptr::from_ref(value)).or_insert_with(|| measure(value))).sum()
+        };
+        let options = sum(&["enum"], lists_and_objects);
+        let asked_for = sum(&["required", "dependentRequired", "dependencies"], fields_asked_for);
+        let told = 1 + asked_for + sum(&["not", "pattern"], size_in_pieces);
+        let keeps_copies = self.is_alternative || UNEXPECTED.iter().any(|keyword| fields.contains_key(*keyword));
+        self.costs.options += options;
+        self.costs.told += told;
+        self.costs.told_of_alternatives += if self.is_alternative { told } else { 0 };
+        self.costs.copies += usize::from(keeps_copies);
     }
 
     fn follow(&mut self, reference: &Value, path: &FieldPath, followed: &mut Vec<String>, depth: usize) {
@@ -460,6 +561,45 @@ mod tests {
         let usual = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-\w]*[a-z0-9])?)*$|^\d+\s\w+$";
         let usual = compile(&schema(vec![json!({"pattern": usual}); 50])).unwrap();
         assert!(check(&usual, &json!({"a": "orders", "b": "x".repeat(20_000)})).is_empty());
+    }
+
+    /// All mistakes are collected before the first is told: these would be gigabytes.
+    #[test]
+    fn what_would_take_too_much_room_to_tell_is_told_in_part() {
+        let names: Vec<String> = (0..2000).map(|number| format!("field{number}")).collect();
+        let list = |items: Value| json!({"properties": {"a": {"items": items}}});
+        let (empty, ones) = (json!({"a": vec![json!({}); 4000]}), json!({"a": vec![1; 4000]}));
+        let told = violations(list(json!({"required": names})), empty.clone());
+        let path = "spec.a[0].field0";
+        assert_eq!(
+            told,
+            [format!("{path}: Required value: must be set (by the class's streamSchema, at /spec/a/0/field0)")]
+        );
+        for repeated in [json!({"not": {"not": {"enum": names}}}), json!({"not": {"description": "x".repeat(100_000)}})]
+        {
+            let told = violations(list(repeated), ones.clone());
+            assert!(told.len() == 1 && told[0].starts_with("spec.a[0]: Invalid value: "), "{told:?}");
+        }
+        let pattern = json!({"pattern": "x".repeat(5000)});
+        let told = violations(list(pattern), json!({"a": vec!["y"; 2000]}));
+        assert!(told.len() == 1 && told[0].starts_with("spec.a[0]: Invalid value: "), "{} told", told.len());
+        let alternatives = vec![json!({"required": names}); 5];
+        let told = violations(list(json!({"anyOf": alternatives})), empty.clone());
+        assert!(told.len() == 1 && told[0].starts_with("spec: Invalid value: \"object\": doesn't fit"), "{told:?}");
+        let alternatives = vec![json!({"type": "null"}); 4000];
+        let told = violations(json!({"anyOf": alternatives}), json!({"a": "x".repeat(100_000)}));
+        assert!(told.len() == 1 && told[0].starts_with("spec: Invalid value: \"object\": doesn't fit"), "{told:?}");
+        assert!(violations(list(json!({"anyOf": [{"required": names}, {}]})), empty).is_empty());
+    }
+
+    /// What an `enum` lists is compared one by one.
+    #[test]
+    fn a_large_spec_is_not_compared_with_very_many_objects() {
+        let objects: Vec<Value> = (0..8000).map(|number| json!({"a": number})).collect();
+        let schema = json!({"properties": {"a": {"items": {"enum": objects}}}});
+        let told = violations(schema.clone(), json!({"a": vec![json!({"a": -1}); 5000]}));
+        assert!(told.len() == 1 && told[0].starts_with("spec: Too long: more than 499 fields"), "{told:?}");
+        assert!(violations(schema, json!({"a": vec![json!({"a": 1}); 100]})).is_empty());
     }
 
     #[test]
