@@ -111,6 +111,18 @@ pub fn short_hash(text: &str) -> String {
     digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether an object can have this name: a subdomain by RFC 1123, as Kubernetes wants it of nearly all kinds.
+pub fn can_be_a_name(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let (first, last) = (label.bytes().next(), label.bytes().last());
+        first.is_some_and(is_letter)
+            && last.is_some_and(is_letter)
+            && label.bytes().all(|byte| is_letter(byte) || byte == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod job_builder;
 pub mod key;
 pub mod metrics;
+pub mod reasons;
 pub mod reconcile;
 pub mod resources;
 pub mod rolling_update;

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arcane_process::ending::with_causes;
+
 use crate::{
     backfill_request, context::Context, key::Key, metrics::Outcome, stream, stream_class, template, writes::WriteError,
 };
@@ -38,7 +40,7 @@ pub async fn work(context: Arc<Context>) {
             }
             Err(error) => {
                 let retry = context.queue.failed(&key);
-                tracing::warn!(%key, %error, ?retry, "reconcile failed");
+                tracing::warn!(%key, error = with_causes(&error), ?retry, "reconcile failed");
             }
         }
         context.queue.done(&key);

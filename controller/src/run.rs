@@ -9,7 +9,7 @@ use std::{
 use arcane_common::api::installed;
 use arcane_process::{
     cluster::{self, CannotConnect},
-    ending::Signals,
+    ending::{Signals, with_causes},
     health::Health,
     leadership::{LeaderElector, Leadership, LeaseTiming, LostLeadership},
     namespaces::Namespaces,
@@ -209,7 +209,10 @@ async fn wait_for_crds(client: &Client, health: &Health) {
         for ours in OURS.iter() {
             match api.get_opt(&ours.name_any()).await {
                 Ok(installed) => lacks.extend(installed::lacks(installed.as_ref(), ours)),
-                Err(error) => lacks.push(format!("can't read CustomResourceDefinition {}: {error}", ours.name_any())),
+                Err(error) => {
+                    let why = with_causes(&error);
+                    lacks.push(format!("can't read CustomResourceDefinition {}: {why}", ours.name_any()));
+                }
             }
         }
         if lacks.is_empty() {
@@ -223,5 +226,35 @@ async fn wait_for_crds(client: &Client, health: &Health) {
             said = lacks;
         }
         tokio::time::sleep(LOOK_FOR_CRDS_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use arcane_process::health::Health;
+    use kube::{Client, Config};
+
+    use super::wait_for_crds;
+
+    #[tokio::test]
+    async fn who_cannot_reach_the_api_server_tells_why() {
+        // A port at which nobody listens.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = Config::new(format!("http://127.0.0.1:{port}").parse().unwrap());
+        let client = Client::try_from(config).unwrap();
+        let health = Health::waiting_for(["crds"]);
+        let waiting = wait_for_crds(&client, &health);
+        let told = async {
+            while !health.missing().contains("can't read") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = waiting => panic!("there is no API server"),
+            () = told => {}
+        }
+        assert!(health.missing().contains("Connection refused"), "{}", health.missing());
     }
 }

@@ -9,7 +9,7 @@ use arcane_common::{
     },
     identity::GroupKind,
 };
-use arcane_process::namespaces::Scope;
+use arcane_process::{ending::with_causes, namespaces::Scope};
 use futures::{StreamExt, TryStreamExt, future::BoxFuture};
 use k8s_openapi::{
     api::{
@@ -56,7 +56,9 @@ pub async fn definitions(context: Arc<Context>) -> String {
                     return lacks;
                 }
             }
-            Some(Err(error)) => tracing::warn!(what = "CustomResourceDefinitions", %error, "watch failed"),
+            Some(Err(error)) => {
+                tracing::warn!(what = "CustomResourceDefinitions", error = with_causes(&error), "watch failed");
+            }
             None => return "the watch of CustomResourceDefinitions ended".to_owned(),
         }
     }
@@ -166,7 +168,8 @@ pub async fn of_admission(context: Arc<Context>, name: String) {
                 }
             }
             Some(Err(error)) => {
-                tracing::warn!(what = "ValidatingWebhookConfiguration", name, %error, "watch failed");
+                let error = with_causes(&error);
+                tracing::warn!(what = "ValidatingWebhookConfiguration", name, error, "watch failed");
             }
             None => return,
         }
@@ -281,7 +284,7 @@ fn trouble(error: &watcher::Error) -> WatchTrouble {
     };
     match status {
         Some(status) => WatchTrouble { forbidden: status.code == 403, message: status.message.clone() },
-        None => WatchTrouble { forbidden: false, message: error.to_string() },
+        None => WatchTrouble { forbidden: false, message: with_causes(error) },
     }
 }
 
@@ -298,7 +301,7 @@ where
         match events.try_next().await {
             Ok(Some(event)) => on(context, event),
             Ok(None) => return,
-            Err(error) => tracing::warn!(what, %error, "watch failed"),
+            Err(error) => tracing::warn!(what, error = with_causes(&error), "watch failed"),
         }
     }
 }

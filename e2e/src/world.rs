@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use arcane_tests::TestCluster;
 use arcane_tests::fixture::repository;
@@ -9,6 +10,8 @@ use arcane_tests::test_cluster::KUBECONFIG_VARIABLE;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DeleteParams};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 use crate::images::Images;
 use crate::release;
@@ -17,6 +20,7 @@ use crate::release;
 pub const GUIDE: &str = "data-streaming";
 /// Where the streams are whose workers do as they are told.
 pub const WORKS: &str = "works";
+const FORWARD_WITHIN: Duration = Duration::from_secs(60);
 
 /// The cluster that the scenes are played on.
 ///
@@ -28,6 +32,21 @@ pub struct World {
     /// Whether there shall be fewer rounds.
     pub quick: bool,
     files: tempfile::TempDir,
+}
+
+/// A way into a pod, for as long as this lives.
+pub struct Forward {
+    port: u16,
+    // Kept open: kubectl writes a line for each connection.
+    _lines: Lines<BufReader<ChildStdout>>,
+    _kubectl: Child,
+}
+
+impl Forward {
+    /// The whole answer, head and body, to a GET.
+    pub async fn get(&self, path: &str) -> String {
+        arcane_tests::get(self.port, path).await.unwrap_or_else(|error| panic!("cannot get {path}: {error}"))
+    }
 }
 
 /// What a command wrote.
@@ -112,6 +131,29 @@ impl World {
         if !self.try_kubectl(&format!("get namespace {name}")).await.success {
             self.kubectl(&format!("create namespace {name}")).await;
         }
+    }
+
+    /// Opens a way to a port of a pod by `kubectl port-forward`.
+    pub async fn forward(&self, namespace: &str, target: &str, port: u16) -> Forward {
+        let mut kubectl = tokio::process::Command::new(self.cluster.kubectl_binary())
+            .args(["port-forward", "--address", "127.0.0.1", "-n", namespace, target, &format!(":{port}")])
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("HOME", self.files.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run kubectl port-forward: {error}"));
+        let stdout = kubectl.stdout.take().unwrap_or_else(|| panic!("kubectl has no stdout"));
+        let mut lines = BufReader::new(stdout).lines();
+        let told = tokio::time::timeout(FORWARD_WITHIN, lines.next_line()).await;
+        let line = told.ok().and_then(Result::ok).flatten().unwrap_or_default();
+        // "Forwarding from 127.0.0.1:40123 -> 8888"
+        let port =
+            line.split(" -> ").next().and_then(|from| from.rsplit(':').next()).and_then(|port| port.parse().ok());
+        let port =
+            port.unwrap_or_else(|| panic!("kubectl port-forward {target} told no port within a minute: {line:?}"));
+        Forward { port, _lines: lines, _kubectl: kubectl }
     }
 
     async fn run(&self, program: &std::ffi::OsStr, words: &[&str]) -> Told {

@@ -17,10 +17,10 @@ use crate::{
     suspension,
 };
 
-/// The label of a stream in a downtime: its name.
+/// Label of a stream in a downtime: the downtime's name.
 pub const LABEL: &str = "arcane.sneaksanddata.com/downtime";
 
-/// The annotation of a stream in a downtime: since when.
+/// Annotation of a stream in a downtime: since when.
 pub const BEGAN: &str = "arcane.sneaksanddata.com/downtime-begin-ts";
 
 /// Begins, shows or ends a downtime.

@@ -208,6 +208,7 @@ fn what_to_do(stream: &Stream) -> Vec<String> {
         ],
         ("PodNotRunning", _) => vec![
             format!("see the pod: kubectl describe pod -n {} -l arcane/stream-id={}", stream.name().namespace, stream.name().name),
+            format!("where its program has run: {logs}"),
             format!("mend what it waits for (the image, a Secret, room on a node); after a change of the template: kubectl arcane restart {at}"),
         ],
         ("RunFailed", _) => vec![logs, "the next run comes at its time".to_owned()],

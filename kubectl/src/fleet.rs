@@ -231,7 +231,7 @@ impl Fleet {
             [stream] => Ok(stream),
             [] => {
                 let unseen = match &self.gaps[..] {
-                    [] => "`kubectl arcane status -A` shows all streams".to_owned(),
+                    [] => "`kubectl arcane status -A` shows all streams of the StreamClasses that there are".to_owned(),
                     gaps => format!("but not all could be seen: {}", gaps.join("; ")),
                 };
                 Err(format!("there is no stream {text} {place}; {unseen}"))

@@ -33,6 +33,8 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::ending::with_causes;
+
 pub use self::plan::{Candidate, LeaseFacts, LeasePlan, Observed, plan};
 
 /// A name for one process in a Lease: the host's, and something random. Each call makes a new one.
@@ -290,7 +292,7 @@ impl LeaderElector {
                     }
                 }
                 Err(error) => {
-                    let error = error.to_string();
+                    let error = with_causes(&error);
                     if said != error {
                         tracing::warn!(lease = self.full_name, identity = self.identity, "cannot lead yet: {error}");
                         said = error;
@@ -355,7 +357,7 @@ impl LeaderElector {
                         waited: attempted.elapsed(),
                     },
                 };
-                tracing::warn!(lease = self.full_name, "leadership not renewed yet: {error}");
+                tracing::warn!(lease = self.full_name, "leadership not renewed yet: {}", with_causes(&error));
                 last_error = Some(error);
                 let retry = Instant::now() + self.timing.until_retry();
                 tokio::time::sleep_until(retry.min(give_up)).await;

@@ -9,10 +9,23 @@
 #   1. in the cache: ${XDG_CACHE_HOME:-~/.cache}/arcane/control-plane/<hash of go.mod and go.sum>
 #   2. in $KUBEBUILDER_ASSETS (setup-envtest), if it is of the same minor version of Kubernetes
 #   3. built from the Go modules of go.mod next to this script, and put into the cache
+# With ARCANE_KUBERNETES=oldest, API server and controller manager are those of oldest/go.mod, the oldest version that is
+# supported; etcd and kubectl are the same.
 # Several may run at the same time: one builds, the others wait for it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-version=$(sed -n 's|^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' "$here/go.mod" | head -n 1)
+case ${ARCANE_KUBERNETES:-} in
+  '') modules=$here newest='' ;;
+  oldest)
+    modules=$here/oldest
+    newest=$(ARCANE_KUBERNETES='' KUBEBUILDER_ASSETS='' sh "$0" etcd kubectl)
+    ;;
+  *)
+    echo "control plane: ARCANE_KUBERNETES=$ARCANE_KUBERNETES: the only version that has a name is 'oldest'" >&2
+    exit 64
+    ;;
+esac
+version=$(sed -n 's|^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' "$modules/go.mod" | head -n 1)
 minor=${version%.*}
 wanted=${*:-etcd kube-apiserver kube-controller-manager kubectl}
 every=15 # seconds between two lines of progress
@@ -23,7 +36,7 @@ duration() { if [ "$1" -ge 60 ]; then printf '%dm%02ds' $(($1 / 60)) $(($1 % 60)
 now() { date +%s; }
 
 sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
-key=$(cat "$here/go.mod" "$here/go.sum" | sha256 | cut -c1-16)
+key=$(cat "$modules/go.mod" "$modules/go.sum" | sha256 | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/arcane/control-plane/$key
 
 package_of() {
@@ -78,6 +91,13 @@ print_directory() {
   done
   echo "$links"
 }
+
+if [ -n "$newest" ]; then
+  mkdir -p "$cache"
+  for binary in etcd kubectl; do # in one step: another process may be about to start one of them
+    ln -s "$newest/$binary" "$cache/.$binary.$$" && mv -f "$cache/.$binary.$$" "$cache/$binary"
+  done
+fi
 
 look
 if [ -z "$missing" ]; then
@@ -143,7 +163,7 @@ report() { # what is going on
 }
 
 temporary=$(mktemp -d "$cache/building.XXXXXX")
-say "building$missing $version from Go modules: about 8 minutes for all four the first time (2 cores), kept in $cache"
+say "building$missing $version from Go modules: about 8 minutes for all the first time (2 cores), kept in $cache"
 told=$(now)
 report "starting"
 
@@ -178,7 +198,7 @@ fail() {
 # What is to be compiled, for an estimate; this also fetches the modules.
 list_stale() {
   # shellcheck disable=SC2086 # a list of words
-  exec "$go" -C "$here" list -trimpath -ldflags "$stamps" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' $packages >"$temporary/stale" 2>"$log"
+  exec "$go" -C "$modules" list -trimpath -ldflags "$stamps" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' $packages >"$temporary/stale" 2>"$log"
 }
 fetching() { echo "fetching modules: $(grep -c downloading "$log" || true) so far"; }
 while_it_runs fetching list_stale || fail "the modules could not be fetched"
@@ -186,7 +206,7 @@ total=$(grep -c . "$temporary/stale" || true)
 
 compile() {
   # shellcheck disable=SC2086 # a list of words
-  exec "$go" -C "$here" build -v -trimpath -ldflags "$stamps" -o "$temporary/" $packages >>"$log" 2>&1
+  exec "$go" -C "$modules" build -v -trimpath -ldflags "$stamps" -o "$temporary/" $packages >>"$log" 2>&1
 }
 before=$(grep -c . "$log" || true)
 compiling_since=$(now)

@@ -111,11 +111,10 @@ const ETCD: &str = "etcd";
 const API_SERVER: &str = "kube-apiserver";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
-/// Controllers that look after nodes, volumes and clouds, none of which there are.
+/// Controllers that look after nodes, volumes and clouds, none of which there are. Only those that the oldest version has, too.
 const CONTROLLERS: &str = "*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller,\
-    -device-taint-eviction-controller,-persistentvolume-attach-detach-controller,-persistentvolume-expander-controller,\
-    -ttl-controller,-daemonset-controller,-certificatesigningrequest-signing-controller,\
-    -horizontal-pod-autoscaler-controller,-resourceclaim-controller,-selinux-warning-controller";
+    -persistentvolume-attach-detach-controller,-persistentvolume-expander-controller,-ttl-controller,-daemonset-controller,\
+    -certificatesigningrequest-signing-controller,-horizontal-pod-autoscaler-controller,-resourceclaim-controller";
 
 impl ControlPlane {
     /// Starts a control plane, and returns when it is ready to use.

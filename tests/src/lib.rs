@@ -43,7 +43,7 @@ pub use control_plane::{ControlPlane, ControlPlaneOptions, free_port};
 pub use fixture::{Fixture, FixtureOptions, TestNamespace};
 pub use kubeconfig::{KubectlOutput, UserAccess};
 pub use kubelet::{KubeletOptions, PodBehaviour, PodKind, PodRun, SimulatedKubelet};
-pub use operator::{OperatorOptions, OperatorProcess, controller_binary, kubectl_plugin_binary, webhook_binary};
+pub use operator::{OperatorOptions, OperatorProcess, controller_binary, get, kubectl_plugin_binary, webhook_binary};
 pub use proxy::{Armed, Cut, CutInstant, Fault, RequestProxy, Watching, Write, Wrong};
 pub use review_recorder::{Normaliser, ReviewRecorder};
 pub use test_cluster::TestCluster;

@@ -224,8 +224,8 @@ pub(crate) async fn is_ready_at(health_port: u16) -> bool {
     get(health_port, "/readyz").await.is_ok_and(|text| text.split_whitespace().nth(1) == Some("200"))
 }
 
-/// A whole answer, head and body, as text.
-async fn get(port: u16, path: &str) -> std::io::Result<String> {
+/// A whole answer of a port of this machine, head and body, as text.
+pub async fn get(port: u16, path: &str) -> std::io::Result<String> {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await?;

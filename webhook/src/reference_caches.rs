@@ -6,7 +6,10 @@ use arcane_common::{
     api::{StreamClass, StreamingJobTemplate},
     identity::{GroupKind, ObjectName},
 };
-use arcane_process::namespaces::{Namespaces, Scope};
+use arcane_process::{
+    ending::with_causes,
+    namespaces::{Namespaces, Scope},
+};
 use futures::{
     Stream, StreamExt, TryFutureExt,
     future::{join_all, try_join_all},
@@ -175,7 +178,7 @@ pub(crate) async fn fill<K>(
                 Ok(_) => changed.notify_one(),
                 Err(error) => {
                     let kind = <K as Lookup>::kind(&Default::default()).into_owned();
-                    tracing::warn!(kind, %error, "a watch failed and starts anew");
+                    tracing::warn!(kind, error = with_causes(&error), "a watch failed and starts anew");
                 }
             }
             futures::future::ready(())

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arcane_common::{
     api::{BackfillRequest, MissingReferences, StreamClass, StreamingJobTemplate, well_known},
-    identity::{GroupKind, ObjectName},
+    identity::{GroupKind, ObjectName, can_be_a_name},
     references::is_allowed_namespace,
     stream::{CompiledSchemas, stream_schema::StreamSchema},
 };
@@ -376,16 +376,6 @@ where
         }
         params = params.continue_token(&token);
     }
-}
-
-/// Whether an object can have this name. What a user writes becomes part of a URL here, and must not lead elsewhere.
-fn can_be_a_name(text: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ends_well = |byte: Option<&u8>| byte.is_some_and(|byte| is_letter(*byte));
-    text.len() <= 253
-        && ends_well(text.as_bytes().first())
-        && ends_well(text.as_bytes().last())
-        && text.bytes().all(|byte| is_letter(byte) || byte == b'-' || byte == b'.')
 }
 
 /// Whether a class registers something that an API server can serve.

@@ -33,7 +33,7 @@ pub const LABEL_BACKFILLING: &str = "arcane/backfilling";
 /// Label of a stream, set by its user: the StreamClass it belongs to.
 pub const LABEL_STREAM_CLASS: &str = "arcane/stream-class";
 
-/// Label that names the tool which manages an object.
+/// Label of whatever Arcane creates: the tool that manages it.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// Our value of [`LABEL_MANAGED_BY`].
@@ -85,10 +85,10 @@ pub const ANNOTATION_IS_DEFAULT_CLASS: &str = "arcane/is-default-class";
 /// it, separated by commas.
 pub const ANNOTATION_ALLOWED_NAMESPACES: &str = "arcane/allowed-namespaces";
 
-/// Annotation of a stream whose plugin's CRD can't hold `status.phase`.
+/// Annotation of a stream: its phase, where its plugin's CRD can't hold `status.phase`.
 pub const ANNOTATION_PHASE: &str = "arcane/phase";
 
-/// Label of a namespace (contract §5 reads it there): `Auto`, `Deny` or `Warn`.
+/// Label of a namespace: what is done about references to what is missing, `Auto`, `Deny` or `Warn`.
 pub const LABEL_MISSING_REFERENCES: &str = "arcane/missing-references";
 
 /// The same key where it is read as an annotation.
@@ -106,10 +106,10 @@ pub const ENV_STREAM_KIND: &str = "STREAMCONTEXT__STREAM_KIND";
 /// Environment variable of a container: the stream's whole spec as compact JSON.
 pub const ENV_SPEC: &str = "STREAMCONTEXT__SPEC";
 
-/// Environment variable of a container: `true` in a backfill, else `false`.
+/// Environment variable of a container: `true` in a backfill and in a run on a schedule, else `false`.
 pub const ENV_BACKFILL: &str = "STREAMCONTEXT__BACKFILL";
 
-/// Environment variable of a backfill's container: the request's name.
+/// Environment variable of a backfill's container: the request's name; in a run on a schedule that of its Job.
 pub const ENV_BACKFILL_ID: &str = "STREAMCONTEXT__BACKFILL_ID";
 
 /// Environment variable of a backfill's container: the request's spec as JSON.
@@ -131,7 +131,7 @@ pub const CONDITION_STALLED: &str = "Stalled";
 /// Condition type of a StreamingJobTemplate: a Job can be made from it.
 pub const CONDITION_VALID: &str = "Valid";
 
-/// Label of ClusterRoles that give the controller the rights on a plugin's kind: they are aggregated to its own.
+/// On a ClusterRole: its rules become rights of the controller, which needs them for a plugin's kind of another group.
 pub const LABEL_AGGREGATE_TO_CONTROLLER: &str = "arcane/aggregate-to-controller";
 
 /// On a ClusterRole: its rules become rights of the webhook, which reads a plugin's streams (`get`, `list`) to tell whether

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::stream_schema::kind_of;
-use crate::{field_path::FieldPath, validation::Violation};
+use crate::{field_path::FieldPath, identity::can_be_a_name, validation::Violation};
 
 /// One way in which a Secret becomes environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +42,16 @@ fn one(spec: &Value, name: &str) -> Result<Option<SecretEnvironment>, Violation>
     match spec.get(name) {
         Some(Value::Null) => Ok(None),
         Some(Value::Object(source)) if source.contains_key("secretRef") || source.contains_key("configMapRef") => {
+            for kind in ["secretRef", "configMapRef"] {
+                if let Some(named) = source.get(kind).and_then(|source| source.get("name")).and_then(Value::as_str) {
+                    is_a_name(&path.child(kind).child("name"), named)?;
+                }
+            }
             Ok(Some(SecretEnvironment::From(Value::Object(source.clone()))))
         }
         Some(Value::Object(reference)) => match reference.get("name").and_then(Value::as_str) {
             Some(secret) if !secret.is_empty() => {
+                is_a_name(&path.child("name"), secret)?;
                 Ok(Some(SecretEnvironment::From(json!({"secretRef": {"name": secret}}))))
             }
             _ => Err(Violation::required(path.child("name"), "name the Secret that holds this stream's credentials")),
@@ -55,6 +61,7 @@ fn one(spec: &Value, name: &str) -> Result<Option<SecretEnvironment>, Violation>
         }
         None => match spec.pointer("/secretRef/name").and_then(Value::as_str) {
             Some(secret) if !secret.is_empty() => {
+                is_a_name(&FieldPath::root("spec").child("secretRef").child("name"), secret)?;
                 Ok(Some(SecretEnvironment::Variable { name: name.to_owned(), secret: secret.to_owned() }))
             }
             _ => Err(Violation::required(
@@ -65,9 +72,17 @@ fn one(spec: &Value, name: &str) -> Result<Option<SecretEnvironment>, Violation>
     }
 }
 
+/// Otherwise the API server would refuse the Job, in words about the template.
+fn is_a_name(path: &FieldPath, name: &str) -> Result<(), Violation> {
+    let message = "must be the name of an object: at most 253 lower-case letters, digits, dashes and dots";
+    if can_be_a_name(name) { Ok(()) } else { Err(Violation::invalid(path.clone(), name, message)) }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -99,6 +114,19 @@ mod tests {
         let spec = json!({"secretRef": {"name": "s"}});
         let expected = vec![SecretEnvironment::Variable { name: "connectionString".into(), secret: "s".into() }];
         assert_eq!(read(&spec, &names(&["connectionString"])).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case(json!({"credentials": {"name": "schl\u{fc}ssel"}}), "spec.credentials.name")]
+    #[case(json!({"credentials": {"name": "a".repeat(254)}}), "spec.credentials.name")]
+    #[case(json!({"credentials": {"name": "a..b"}}), "spec.credentials.name")]
+    #[case(json!({"credentials": {"secretRef": {"name": "My-Secret"}}}), "spec.credentials.secretRef.name")]
+    #[case(json!({"credentials": {"configMapRef": {"name": "a/b"}}}), "spec.credentials.configMapRef.name")]
+    #[case(json!({"secretRef": {"name": "a b"}}), "spec.secretRef.name")]
+    fn what_no_object_can_be_called_is_refused(#[case] spec: Value, #[case] path: &str) {
+        let violations = read(&spec, &names(&["credentials"])).unwrap_err();
+        assert!(violations[0].to_string().starts_with(&format!("{path}: Invalid value")), "{violations:?}");
+        assert_eq!(violations.len(), 1);
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub struct FailureNote {
 }
 
 impl FailureNote {
-    /// The annotation that holds the note.
+    /// Annotation of a stream: what failed, as JSON that only the controller reads.
     pub const ANNOTATION: &str = "arcane/last-failure";
 }
 

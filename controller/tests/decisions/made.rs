@@ -118,7 +118,7 @@ pub fn problem(stalled: bool) -> Problem {
     if stalled {
         Problem::stalled("InvalidSpec", "spec.jobTemplateRef: Required value: name the template")
     } else {
-        Problem::waiting("ClassMissing", "there is no StreamClass of this kind; create it")
+        Problem::waiting("StreamClassMissing", "there is no StreamClass of this kind; create it")
     }
 }
 

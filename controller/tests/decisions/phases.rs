@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arcane_common::stream::Phase;
-use arcane_controller::stream::{Plan, action::Action, plan};
+use arcane_controller::{
+    reasons::{self, Of},
+    stream::{Plan, action::Action, plan},
+};
 
 use crate::space;
 
@@ -55,6 +58,10 @@ fn drawn(moves: &Moves) -> String {
 
 /// `ARCANE_DRAW=1` writes it anew.
 pub fn compare(moves: &Moves) {
+    for reason in moves.values().flatten() {
+        let is_explained = reasons::ALL.iter().any(|it| it.of == Of::Stream && it.word == reason);
+        assert!(is_explained, "controller/src/reasons.rs says nothing of {reason}");
+    }
     let page = std::fs::read_to_string(PAGE).unwrap();
     let (before, rest) = page.split_once(BEGIN).unwrap();
     let (stands, after) = rest.split_once(END).unwrap();

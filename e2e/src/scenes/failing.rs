@@ -42,18 +42,22 @@ pub async fn play(world: &World) {
     .await;
     tells(&work, "exit code 4");
 
-    for (name, changes, reason) in [
+    // Kubelet's words for the same trouble alternate with its attempts to pull.
+    let no_image = &["ImagePullBackOff", "ErrImagePull"];
+    for (name, changes, reasons, what) in [
         (
             "no-image",
             json!({"containers": [{"name": "worker", "image": "arcane.test/nowhere:1"}]}),
+            &no_image[..],
             "arcane.test/nowhere:1",
         ),
         (
             "no-secret",
             json!({"containers": [{"name": "worker", "envFrom": [{"secretRef": {"name": "nowhere"}}]}]}),
+            &["CreateContainerConfigError"],
             "secret \"nowhere\" not found",
         ),
-        ("no-node", json!({"nodeSelector": {"arcane.test/nowhere": "true"}}), "Unschedulable"),
+        ("no-node", json!({"nodeSelector": {"arcane.test/nowhere": "true"}}), &["Unschedulable"], "node"),
     ] {
         a_template_that_differs(world, name, &changes).await;
         works::apply(
@@ -62,12 +66,14 @@ pub async fn play(world: &World) {
             json!({"jobTemplateRef": {"name": name}, "backfillJobTemplateRef": {"name": "work"}}),
         )
         .await;
-        let what = format!("a pod that doesn't run is told while it waits: {reason}");
-        seen(&what, async {
+        let told = format!("a pod that doesn't run is told while it waits: {}", reasons.join(" or "));
+        seen(&told, async {
             let tells = |work: &Value| {
                 let ready = condition_of(work, "Ready");
                 let words = ready["message"].as_str().unwrap_or_default();
-                ready["reason"] == "PodNotRunning" && words.contains(reason)
+                ready["reason"] == "PodNotRunning"
+                    && reasons.iter().any(|reason| words.contains(reason))
+                    && words.contains(what)
             };
             let told = until(&works::works(world.client()), name, "word of its pod", tells).await;
             note(condition_of(&told, "Ready")["message"].as_str().unwrap_or_default());

@@ -4,7 +4,9 @@ use arcane_tests::fixture::{sample_streams, until};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams};
+use serde_json::Value;
 
+use crate::release;
 use crate::scenes::installing;
 use crate::screen::seen;
 use crate::wait;
@@ -28,6 +30,25 @@ pub async fn play(world: &World) {
     })
     .await;
     assert_eq!(log.trim(), format!("stream {STREAM}: begins"));
+    seen("kubectl get jobs by the stream's label shows both, and of their pods' kind the operator's log", async {
+        let jobs = world.kubectl(&format!("get jobs -l streamId={STREAM} -n {GUIDE} -o name")).await;
+        assert_eq!(jobs.lines().count(), 2, "{jobs}");
+        let of_the_operator = format!("app.kubernetes.io/name={}", release::CONTROLLER);
+        let log = world.kubectl(&format!("logs -n {} -l {of_the_operator} --tail 20", release::NAMESPACE)).await;
+        for line in log.lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok(), "not a line of JSON: {line}");
+        }
+        assert!(!log.is_empty(), "the operator's log is empty");
+    })
+    .await;
+    seen("kubectl port-forward to the controller: /healthz and /readyz are well", async {
+        let forward = world.forward(release::NAMESPACE, &format!("deployment/{}", release::CONTROLLER), 8888).await;
+        for page in ["/healthz", "/readyz"] {
+            let answer = forward.get(page).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{page}: {answer}");
+        }
+    })
+    .await;
 
     seen("suspended: phase Suspended, and its pod has ended", async {
         suspend(world, true).await;

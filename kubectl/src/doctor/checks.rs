@@ -2,7 +2,7 @@
 
 use arcane_certs::TrustBundle;
 use arcane_common::{
-    api::{Condition, installed, well_known},
+    api::{BackfillRequest, Condition, installed, well_known},
     stream::Phase,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -131,7 +131,7 @@ fn registration(configuration: &Configuration, now: Timestamp) -> Vec<Check> {
     };
     let mut checks: Vec<Check> = Vec::new();
     for webhook in webhooks {
-        for found in [certificate(&what, webhook, now), service(webhook)].into_iter().flatten() {
+        for found in [certificate(&what, webhook, now), service(configuration.kind, webhook)].into_iter().flatten() {
             if !checks.contains(&found) {
                 checks.push(found);
             }
@@ -162,11 +162,17 @@ fn certificate(what: &str, webhook: &Called, now: Timestamp) -> Option<Check> {
     })
 }
 
-fn service(webhook: &Called) -> Option<Check> {
+fn service(kind: &str, webhook: &Called) -> Option<Check> {
     let (name, ready) = webhook.service.as_ref()?;
     let what = format!("Service {name} of the webhook");
     Some(match ready {
         Err(why) => check(what, State::Unknown, why),
+        // It is called with the failure policy Ignore.
+        Ok(0) if kind == "MutatingWebhookConfiguration" => {
+            let message =
+                "no endpoint is ready: namespaces of templates are filled in by the controller alone until one is";
+            check(what, State::Warning, message)
+        }
         Ok(0) => {
             check(what, State::Bad, "no endpoint is ready: new streams and changed specs are refused until one is")
         }
@@ -214,9 +220,21 @@ fn objects(seen: &Seen, now: Timestamp) -> Vec<Check> {
     let deleting = streams(&|stream| is_old(stream.deleted));
     checks.push(none(State::Bad, deleting, "streams whose deletion doesn't end", "see their finalizers"));
     if fleet.gaps.is_empty() {
-        let strays = fleet.strays.iter().map(named);
+        let has_a_class =
+            |request: &&BackfillRequest| fleet.classes.iter().any(|class| class.name == request.spec.stream_class);
+        let (strays, of_no_class): (Vec<_>, Vec<_>) = fleet.strays.iter().partition(has_a_class);
         let cure = "create the stream, or delete them";
-        checks.push(none(State::Warning, strays, "open BackfillRequests without a stream", cure));
+        checks.push(none(
+            State::Warning,
+            strays.into_iter().map(named),
+            "open BackfillRequests without a stream",
+            cure,
+        ));
+        if !of_no_class.is_empty() {
+            let what = "open BackfillRequests without a StreamClass";
+            let cure = "create the class again: neither they nor its streams are looked after";
+            checks.push(none(State::Bad, of_no_class.into_iter().map(named), what, cure));
+        }
     }
     checks
 }
@@ -316,5 +334,26 @@ mod tests {
         let states: Vec<State> = all(&dark, at("12:00:00")).into_iter().map(|check| check.state).collect();
         assert!(!states.contains(&State::Bad), "what can't be seen isn't wrong");
         assert_eq!(states.iter().filter(|state| **state == State::Unknown).count(), 3);
+    }
+
+    #[test]
+    fn what_only_fills_in_refuses_nobody() {
+        let mut filling_in = a_webhook(at("00:00:00"), 0);
+        filling_in.kind = "MutatingWebhookConfiguration";
+        let checks = registration(&filling_in, at("12:00:00"));
+        let service = checks.iter().find(|check| check.what.starts_with("Service")).unwrap();
+        assert!(service.state == State::Warning && !service.message.contains("refused"), "{}", service.message);
+    }
+
+    #[test]
+    fn a_request_whose_class_is_missing_is_not_to_be_deleted() {
+        let mut seen = a_cluster();
+        let Ok(fleet) = &mut seen.fleet else { panic!("a fleet that can be seen") };
+        let of_no_class =
+            json!({"metadata": {"name": "r", "namespace": "data"}, "spec": {"streamClass": "gone", "streamId": "s"}});
+        fleet.strays = vec![serde_json::from_value(of_no_class).unwrap()];
+        let told = found(&seen);
+        assert!(told.contains("open BackfillRequests without a StreamClass: data/r; create the class again"), "{told}");
+        assert!(told.contains("open BackfillRequests without a stream: none"), "{told}");
     }
 }

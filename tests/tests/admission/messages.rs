@@ -166,6 +166,8 @@ fn the_most_likely_mistakes() {
             writeln!(text, "# {title}\n$ {how}\n{}{}", said.stdout, said.stderr).unwrap();
         }
         let text = text.replace(&format!("jane-{}", ns.name()), "jane").replace(shared.name(), "shared");
+        // Of a value that can't be shown, older API servers show the type.
+        let text = text.replace("Invalid value: \"object\": ", "Invalid value: ");
         insta::assert_snapshot!("mistakes", text.replace(ns.name(), "data").trim_end());
         shared.delete().await;
     });

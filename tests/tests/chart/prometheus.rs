@@ -90,6 +90,14 @@ fn alerts_are_raised_by_what_they_are_about_and_by_nothing_else() {
         series.retain(|one| !one["series"].as_str().unwrap().starts_with(name));
         series
     };
+    // A fiftieth of what is counted took longer than `quick` seconds, all of it no longer than `long`.
+    let slow = |name: &str, label: &str, quick: &str, long: &str| {
+        let mut all = well("1000000x60");
+        for (le, values) in [(quick, "0+49x60"), (long, "0+50x60"), ("+Inf", "0+50x60")] {
+            all.push(series(&format!(r#"{name}_bucket{{namespace="arcane", {label}, le="{le}"}}"#), values));
+        }
+        all
+    };
     let cases = [
         (well("1000000x60"), None),
         (without("arcane_leader"), Some("ArcaneNoController")),
@@ -122,7 +130,20 @@ fn alerts_are_raised_by_what_they_are_about_and_by_nothing_else() {
         ),
         (without("arcane_serving"), Some("ArcaneNoWebhook")),
         (without("arcane_writer"), None), // nobody says anything: that is ArcaneNoWebhook's matter
+        (
+            {
+                let mut nobody = without("arcane_writer");
+                nobody.push(series(r#"arcane_writer{namespace="arcane", pod="c"}"#, "0x60"));
+                nobody
+            },
+            Some("ArcaneWebhookNobodyWrites"),
+        ),
         (well("10000x60"), Some("ArcaneWebhookCertificateEndsSoon")),
+        (slow("arcane_reconcile_duration_seconds", r#"kind="S""#, "5", "10"), Some("ArcaneReconcilesSlow")),
+        (
+            slow("arcane_admission_review_duration_seconds", r#"webhook="validate""#, "2.5", "5"),
+            Some("ArcaneWebhookSlow"),
+        ),
         (
             with(series(
                 r#"arcane_admission_reviews_total{namespace="arcane", webhook="validate", answer="failed"}"#,
@@ -142,6 +163,8 @@ fn alerts_are_raised_by_what_they_are_about_and_by_nothing_else() {
     let rules = rendered_rules();
     let names: Vec<&str> =
         rules["groups"][0]["rules"].as_array().unwrap().iter().map(|rule| rule["alert"].as_str().unwrap()).collect();
+    let raised: BTreeSet<&str> = cases.iter().filter_map(|(_, raised)| *raised).collect();
+    assert_eq!(raised, names.iter().copied().collect(), "alerts that are raised by a case, and those that there are");
     let directory = tempfile::tempdir().unwrap();
     let rules_file = directory.path().join("alerts.json");
     std::fs::write(&rules_file, rules.to_string()).unwrap();

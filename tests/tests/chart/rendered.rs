@@ -25,7 +25,9 @@ fn the_charts_own_suite_passes() {
 #[test]
 fn a_hundred_renders_are_the_same_bytes() {
     for (way, values) in WAYS {
-        let renders: BTreeSet<String> = (0..100 / WAYS.len() + 1).map(|_| render(values)).collect();
+        // The one with everything in it has most to put in order.
+        let times = if way == "everything" { 100 } else { 10 };
+        let renders: BTreeSet<String> = (0..times).map(|_| render(values)).collect();
         assert_eq!(renders.len(), 1, "{way}");
     }
 }

@@ -48,7 +48,7 @@ metadata: {name: of-the-older-chart}
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_and_deployment_of_the_older_charts_are_taken_over() {
     let place = Place::start().await;
-    let crds = arcane_tests::fixture::repository_file("charts/arcane-operator/files/crds.yaml");
+    let crds = arcane_tests::fixture::repository_file("tests/tests/plugins/older-crds.yaml");
     let older_crds = a_chart(&place, "arcane-crd", &[("crds.yaml", crds)]);
     let older = a_chart(&place, "older-operator", &[("all.yaml", OLDER_DEPLOYMENT.to_owned())]);
     place.helm_does(&["install", "arcane-crd", &older_crds, "--namespace", "arcane", "--create-namespace"]);

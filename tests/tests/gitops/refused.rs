@@ -5,8 +5,9 @@ use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::json;
 
+use crate::by_helm::write_chart;
 use crate::converges::{all_streams_go_on, take_away};
-use crate::engines::{file_of, flux};
+use crate::engines::{argocd, file_of, flux, helm};
 use crate::sets::{Set, yaml};
 use crate::world::{World, on_a_cluster};
 
@@ -62,13 +63,50 @@ fn a_person_is_refused_at_once() {
     });
 }
 
+/// Who applies a folder.
+#[derive(Clone, Copy, Debug)]
+enum Tool {
+    Flux,
+    ArgoCd { server_side: bool },
+    Helm,
+}
+
+impl Tool {
+    /// Applies the folder; again, where it has been applied before. All of it is taken, at once.
+    async fn applies(self, world: &World, set: &Set, again: bool) {
+        match self {
+            Self::Flux => {
+                let wait = if again { 0 } else { 120 };
+                let said = flux(&world.flux, &set.yaml(), 1, wait).await;
+                let first = &said.reconciles[0];
+                assert_eq!((&*first.error, &*first.wait_error), ("", ""), "{said:#?}");
+                assert_eq!(first.drift, Vec::<String>::new(), "{said:#?}");
+            }
+            Self::ArgoCd { server_side } => {
+                let said = argocd(&world.argocd, &set.yaml(), &set.namespace, server_side, 1).await;
+                let [sync] = &said.syncs[..] else { panic!("{said:#?}") };
+                assert_eq!(sync.tries.last(), Some(&vec![]), "{said:#?}");
+                assert!(!again || sync.tries.len() == 1, "{said:#?}");
+                assert_eq!(sync.drift(), Vec::<String>::new(), "{said:#?}");
+            }
+            Self::Helm => {
+                let directory = tempfile::tempdir().unwrap();
+                write_chart(directory.path(), set, if again { "second" } else { "first" });
+                let chart = directory.path().display().to_string();
+                let does = if again { &["upgrade"][..] } else { &["install", "--create-namespace"] };
+                let release = ["everything", &chart, "--namespace", &set.namespace];
+                let (success, said) = helm(&world.person, &[does, &release[..]].concat()).await;
+                assert!(success, "{said}");
+            }
+        }
+    }
+}
+
 /// An old problem never blocks an unrelated commit.
-#[test]
-fn a_commit_goes_through_when_the_template_is_gone() {
+fn a_commit_goes_through_when_the_template_is_gone(tool: Tool, seed: u64) {
     on_a_cluster(async |world| {
-        let mut set = Set::random(3200, &["sql-server"]);
-        let first = flux(&world.flux, &set.yaml(), 1, 120).await;
-        assert_eq!((&*first.reconciles[0].error, &*first.reconciles[0].wait_error), ("", ""), "{first:#?}");
+        let mut set = Set::random(seed, &["sql-server"]);
+        tool.applies(world, &set, false).await;
         all_streams_go_on(world, &set).await;
 
         let templates = templates_of(world, &set);
@@ -78,29 +116,47 @@ fn a_commit_goes_through_when_the_template_is_gone() {
         }
         // Neither are its templates in the repository any more, and even a refusal would be no surprise: it is told to deny.
         set.objects.retain(|object| object["kind"] != "StreamingJobTemplate");
+        let deny = ["label", "namespace", &set.namespace, "arcane/missing-references=Deny"];
+        let said = world.fixture.cluster().kubectl(&deny).await.unwrap();
+        assert!(said.status.success(), "{said:?}");
         let stream = set.streams().into_iter().next().unwrap_or_else(|| panic!("no stream"));
         for object in &mut set.objects {
-            if object["kind"] == "Namespace" {
-                object["metadata"]["labels"] = json!({"arcane/missing-references": "Deny"});
-            }
             if object["kind"] == stream.kind.kind.as_str() {
                 object["spec"]["refreshInterval"] = json!("61s");
             }
         }
-        let commit = flux(&world.flux, &set.yaml(), 2, 0).await;
-        let [second, third] = &commit.reconciles[..] else { panic!("{commit:#?}") };
-        assert_eq!(second.error, "", "{commit:#?}");
-        assert!(second.changes.iter().any(|change| change.contains(&stream.name)), "{commit:#?}");
-        assert_eq!((&third.changes, &third.drift), (&vec![], &vec![]), "{commit:#?}");
+        tool.applies(world, &set, true).await;
         let api = Api::namespaced_with(world.fixture.client(), &set.namespace, &stream.kind);
-        let what = "stream that runs on and tells of its template";
+        let what = "stream that runs on as it was committed and tells of its template";
         until(&api, &stream.name, what, |it| {
             let told = condition_of(it, "UpToDate")["message"].to_string();
-            it["status"]["phase"] == "Running" && told.contains("jobTemplateRef.name: Not found")
+            it["spec"]["refreshInterval"] == "61s"
+                && it["status"]["phase"] == "Running"
+                && told.contains("jobTemplateRef.name: Not found")
         })
         .await;
         take_away(&world.fixture, &set).await;
     });
+}
+
+#[test]
+fn a_commit_goes_through_by_flux_when_the_template_is_gone() {
+    a_commit_goes_through_when_the_template_is_gone(Tool::Flux, 3200);
+}
+
+#[test]
+fn a_commit_goes_through_by_argo_cd_when_the_template_is_gone() {
+    a_commit_goes_through_when_the_template_is_gone(Tool::ArgoCd { server_side: false }, 3300);
+}
+
+#[test]
+fn a_commit_goes_through_by_argo_cd_server_side_when_the_template_is_gone() {
+    a_commit_goes_through_when_the_template_is_gone(Tool::ArgoCd { server_side: true }, 3400);
+}
+
+#[test]
+fn a_commit_goes_through_by_helm_when_the_template_is_gone() {
+    a_commit_goes_through_when_the_template_is_gone(Tool::Helm, 3500);
 }
 
 fn templates_of(world: &World, set: &Set) -> Api<DynamicObject> {
