@@ -88,6 +88,8 @@ fn asking(what: impl Into<String>) -> impl FnOnce(kube::Error) -> CannotAsk {
 }
 
 /// Looks up references.
+///
+/// What a user writes becomes part of a URL here, and must not lead elsewhere: what can be no object's name is not asked for.
 pub struct ReferenceGatherer {
     client: Client,
     caches: ReferenceCaches,
